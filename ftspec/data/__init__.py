@@ -1,0 +1,1 @@
+"""Dataset files: rows, digests, splits, formats and checks."""

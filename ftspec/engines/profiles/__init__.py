@@ -1,0 +1,1 @@
+"""One file per engine: what it can do and how it differs."""

@@ -1,0 +1,1 @@
+"""Evals: graders, runner, statistics, comparison."""

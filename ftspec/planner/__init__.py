@@ -1,0 +1,1 @@
+"""Desired + recorded -> `actions.Plan`. Pure."""

@@ -1,0 +1,235 @@
+"""What happened: the records of jobs, files and evals, as state says.
+
+State is a fold over journal lines (DESIGN section 5): base records written by compaction and
+append-only segments. `fold` is a join: it does not depend on the order of the lines, and
+folding a line twice changes nothing. Requested, resolved and observed values stay apart.
+Unknown members of a line survive in `extra` and are written back.
+
+No API key, header, prompt or completion is ever part of a record.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+
+class JobStatus(enum.StrEnum):
+    """How far an attempt got; it only moves forward by `rank`.
+
+    `absent` (settled: the request never became a job) and `refused` (the engine said no)
+    rank below `launched`, because proof that a job exists always wins.
+    """
+
+    INTENT = "intent"
+    ABSENT = "absent"
+    REFUSED = "refused"
+    LAUNCHED = "launched"
+    QUEUED = "queued"
+    RUNNING = "running"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SUCCEEDED = "succeeded"
+
+    @property
+    def rank(self) -> int:
+        """Position in the order in which statuses may follow each other."""
+        return _RANKS[self]
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the engine will not change it any more."""
+        return self in _TERMINAL
+
+    @property
+    def bought(self) -> bool:
+        """Whether a job exists (or existed) on the engine."""
+        return self.rank >= _RANKS[JobStatus.LAUNCHED]
+
+
+_RANKS = {status: rank for rank, status in enumerate(JobStatus)}
+_TERMINAL = frozenset({JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.SUCCEEDED})
+
+
+class Origin(enum.StrEnum):
+    """How a job came into state."""
+
+    LAUNCHED = "launched"
+    ADOPTED = "adopted"
+    IMPORTED = "imported"
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A model saved during training, usable by name; metrics as the engine names them."""
+
+    model: str
+    step: int
+    epoch: float | None = None
+    metrics: dict[str, float | None] = {}
+
+
+class JobError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why an attempt failed or was refused, in the engine's words (redacted)."""
+
+    code: str | None = None
+    message: str | None = None
+    param: str | None = None
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One launch of a job: what was asked for, what the engine made of it, what was seen.
+
+    Times are RFC 3339 UTC strings with a `Z`. `intent_at` is when the intent was made durable,
+    `unsettled_since` is set while its outcome is unknown. `requested` is the request body
+    without secrets (file ids included); `hyperparameters` and `seed` are what the engine
+    resolved them to; costs are in `currency`.
+    """
+
+    number: int
+    status: JobStatus
+    raw_status: str | None = None
+    engine_job_id: str | None = None
+    request_digest: str | None = None
+    requested: dict[str, Any] = {}
+    intent_at: str | None = None
+    unsettled_since: str | None = None
+    created_at: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    estimated_finish: str | None = None
+    training_file: str | None = None
+    validation_file: str | None = None
+    base_model: str | None = None
+    """The model the engine says it trained (an alias may come back as a snapshot)."""
+    hyperparameters: dict[str, Any] = {}
+    seed: int | None = None
+    model: str | None = None
+    """The fine-tuned model's name."""
+    checkpoints: tuple[Checkpoint, ...] = ()
+    metrics: dict[str, float | None] = {}
+    """Last known training metrics: `train_loss`, `valid_loss`, `full_valid_loss`, ..."""
+    trained_tokens: int | None = None
+    estimated_tokens: int | None = None
+    estimated_cost: tuple[float, float] | None = None
+    cost: float | None = None
+    currency: str | None = None
+    error: JobError | None = None
+    result_files: tuple[str, ...] = ()
+    origin: Origin = Origin.LAUNCHED
+    organization: str | None = None
+    owner: str | None = None
+    """The name of the variable whose key owns the job, where an engine entry has several."""
+    git_commit: str | None = None
+    by: str | None = None
+    """user@host that made the purchase."""
+    ftspec_version: str | None = None
+
+
+class RecordedJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All that state knows of one key. `attempts` are ordered by number; the last one counts.
+
+    `duplicates` are engine job ids beyond the first for one attempt: money spent twice by
+    something outside our protocol; kept and reported, never dropped.
+    """
+
+    key: str
+    address: str
+    engine: str
+    scope: str
+    attempts: tuple[Attempt, ...]
+    preimage: dict[str, Any] = {}
+    suffix: str | None = None
+    tags: dict[str, str] = {}
+    duplicates: tuple[str, ...] = ()
+    protected: bool = False
+    forgotten: bool = False
+    """No longer wanted by its owner (`state rm`, or `forget`); kept as history, not reused."""
+    extra: dict[str, Any] = {}
+    updated_at: str | None = None
+
+    @property
+    def last(self) -> Attempt:
+        """The newest attempt."""
+        return self.attempts[-1]
+
+    @property
+    def status(self) -> JobStatus:
+        """Status of the newest attempt."""
+        return self.attempts[-1].status
+
+    @property
+    def model(self) -> str | None:
+        """The fine-tuned model of the newest attempt that has one."""
+        return next((a.model for a in reversed(self.attempts) if a.model), None)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the newest attempt may or may not have become a job."""
+        return self.last.status is JobStatus.INTENT
+
+
+class RecordedFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An uploaded file. Its identity is (scope, digest of the bytes sent): ids of one scope mean nothing in another."""
+
+    scope: str
+    digest: str
+    """SHA-256 of the bytes that were sent."""
+    dataset_key: str
+    file_id: str | None = None
+    name: str | None = None
+    bytes: int | None = None
+    rows: int | None = None
+    status: str = "intent"
+    """`intent`, `uploaded`, `confirmed` (the engine answered for it) or `gone`."""
+    purpose: str = "fine-tune"
+    created_at: str | None = None
+    confirmed_at: str | None = None
+    extra: dict[str, Any] = {}
+
+    @property
+    def key(self) -> str:
+        """What state sorts files by."""
+        return f"{self.scope} {self.digest}"
+
+
+class RecordedEval(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One eval on one model. Scores are per grader; samples live beside state, by key, without prompts in state."""
+
+    key: str
+    name: str
+    address: str | None = None
+    model: str
+    job_key: str | None = None
+    step: int | None = None
+    status: str = "intent"
+    """`intent`, `running`, `succeeded` or `failed`."""
+    preimage: dict[str, Any] = {}
+    samples: int = 0
+    errors: int = 0
+    scores: dict[str, Any] = {}
+    result_file: str | None = None
+    result_digest: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost: float | None = None
+    currency: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    error: JobError | None = None
+    ftspec_version: str | None = None
+    extra: dict[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """Everything recorded. `jobs` and `evals` by key, `files` by (scope, dataset key): the newest usable one."""
+
+    jobs: Mapping[str, RecordedJob] = field(default_factory=dict)
+    files: Mapping[tuple[str, str], RecordedFile] = field(default_factory=dict)
+    evals: Mapping[str, RecordedEval] = field(default_factory=dict)
+    generation: str = ""
+    """Changes whenever a record does; only compared for equality."""

@@ -1,0 +1,1 @@
+"""Plans, diagnostics and tables -> text, JSON, markdown. Pure."""

@@ -1,0 +1,1 @@
+"""What trains and answers behind the server app."""

@@ -1,0 +1,1 @@
+"""YAML files to `experiment.Spec` and diagnostics."""

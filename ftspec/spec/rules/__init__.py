@@ -1,0 +1,1 @@
+"""One file per rule about a loaded spec, found by name."""

@@ -1,0 +1,1 @@
+"""For plugin authors: fakes and conformance suites."""
