@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from ftspec.diagnostics import Place  # noqa: TC001 msgspec resolves annotations at run time
+from ftspec.diagnostics import Place
 
 Method = Literal["supervised", "dpo", "reinforcement"]
 DatasetFormat = Literal["chat", "preference", "reinforcement", "completion", "eval"]

@@ -92,11 +92,11 @@ def number(value: float) -> str:
     point -= len(whole + fraction) - len(digits)
     digits = digits.rstrip("0")
     n = len(digits)
-    if n <= point <= 21:  # noqa: PLR2004 ECMA-262, Number::toString, step 6
+    if n <= point <= 21:
         return sign + digits + "0" * (point - n)
-    if 0 < point <= 21:  # noqa: PLR2004 step 7
+    if 0 < point <= 21:
         return f"{sign}{digits[:point]}.{digits[point:]}"
-    if -6 < point <= 0:  # noqa: PLR2004 step 8
+    if -6 < point <= 0:
         return f"{sign}0.{'0' * -point}{digits}"
     e = point - 1
     head = digits[0] + ("." + digits[1:] if n > 1 else "")
