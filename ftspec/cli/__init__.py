@@ -1,1 +1,100 @@
-"""The `ftspec` command: a lazy group, one thin file per command in this folder."""
+"""The `ftspec` command: a lazy group, one thin file per command in this folder.
+
+A command is a module `ftspec/cli/<name>.py` that exports `command`; the first line of its
+docstring is its entry in `ftspec --help`, which imports none of them. Installed packages add
+commands through the entry point group `ftspec.commands`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+_FOLDER = Path(__file__).parent
+
+
+class LazyGroup(click.Group):
+    """A group that finds commands by file name and imports only the one that is called."""
+
+    folder = _FOLDER
+    package = __name__
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 click's signature
+        """Return the names of all commands."""
+        return sorted({*self.commands, *self._files(), *self._entry_points()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of a command and return its `command`."""
+        name = cmd_name.replace("-", "_")
+        if name in self._files():
+            from importlib import import_module
+
+            found: click.Command = import_module(f"{self.package}.{name}").command
+            return found
+        plugin = self._entry_points().get(cmd_name)
+        return plugin.load() if plugin is not None else super().get_command(ctx, cmd_name)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, and say which one was probably meant when there is none."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            from difflib import get_close_matches
+
+            close = get_close_matches(name, self.list_commands(ctx), n=1)
+            hint = f" Did you mean `{close[0]}`?" if close else ""
+            ctx.fail(f"There is no command `{name}`.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List commands with the first line of their modules, without importing them."""
+        files = self._files()
+        rows = [(name.replace("_", "-"), _first_line(files[name])) for name in sorted(files)]
+        rows += [(name, "(plugin)") for name in self._entry_points()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def _files(self) -> dict[str, Path]:
+        return {path.stem: path for path in self.folder.glob("[a-z]*.py")}
+
+    def _entry_points(self) -> dict[str, Any]:
+        from importlib.metadata import entry_points
+
+        if self.package != __name__ or not _wants_plugins():
+            return {}
+        return {point.name: point for point in entry_points(group="ftspec.commands")}
+
+
+def _wants_plugins() -> bool:
+    """Whether the words typed are not those of a built-in command (scanning packages takes time)."""
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    return not words or not (_FOLDER / f"{words[0].replace('-', '_')}.py").exists()
+
+
+def _first_line(path: Path) -> str:
+    with path.open(encoding="utf-8") as file:
+        return file.readline().strip().strip('"').rstrip(".")
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.version_option(package_name="ftspec", message="%(prog)s %(version)s")
+def group() -> None:
+    """Terraform for fine-tuning experiments.
+
+    Declare datasets, base models, hyperparameter grids and evals in YAML; see what is
+    missing, why, and what it costs; buy exactly that; keep the record.
+
+    \b
+        ftspec init my-experiments && cd my-experiments
+        ftspec plan
+        ftspec apply
+    """
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and leave with the exit code of DESIGN section 10."""
+    from ftspec.cli import _console
+
+    sys.exit(_console.run(group, args))

@@ -1,0 +1,158 @@
+"""The only printer: results to stdout, talk to stderr, errors as one message and an exit code.
+
+Everything is legible without colour. Colour is on for terminals, off with `NO_COLOR`, and
+forced with `FORCE_COLOR`. Text that comes from specs, datasets or engines must already have
+passed through `printable`; CI log commands are broken here as a last line of defence.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from ftspec.diagnostics import Diagnostic, FtspecError, has_errors
+from ftspec.printable import printable, redacted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import TextIO
+
+USAGE = 64
+INTERRUPTED = 130
+
+
+class NotApproved(FtspecError):
+    """Nobody said `yes`."""
+
+    exit_code = 7
+
+
+def colour(stream: TextIO | None = None) -> bool:
+    """Whether escape codes may be written to `stream` (default stdout)."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    stream = stream or sys.stdout
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def out(text: str = "") -> None:
+    """Write a line of the result to stdout."""
+    _write(sys.stdout, text)
+
+
+def out_raw(text: str) -> None:
+    """Write a machine-readable result (JSON, CSV) to stdout exactly as it is."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def talk(text: str = "") -> None:
+    """Write a line for the person to stderr."""
+    _write(sys.stderr, text)
+
+
+def warn(text: str) -> None:
+    """Write a warning to stderr."""
+    talk(f"{_paint('warning', '33;1')}: {text}")
+
+
+def _write(stream: TextIO, text: str) -> None:
+    if os.environ.get("GITHUB_ACTIONS") and not text.startswith(("::error ", "::warning ", "::notice ")):
+        text = "\n".join(line if "\x1b" in line else printable(line) for line in text.split("\n"))
+    stream.write(text + "\n")
+    stream.flush()
+
+
+def _paint(text: str, code: str) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if colour(sys.stderr) else text
+
+
+def show(diagnostics: Iterable[Diagnostic], *, fail_on_errors: bool = True) -> None:
+    """Write diagnostics to stderr; stop with exit 1 after errors."""
+    found = list(diagnostics)
+    if not found:
+        return
+    from ftspec.render.diagnostics import to_text
+
+    talk(to_text(found, color=colour(sys.stderr)))
+    if fail_on_errors and has_errors(found):
+        raise click.exceptions.Exit(1)
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Write a table to stdout: columns aligned, numbers to the right, at most 80 columns where it can."""
+    from ftspec.render.table import table as render
+
+    out(render(headers, rows))
+
+
+def confirm(question: str, *, what: str) -> None:
+    """Ask for `yes` (nothing else counts); raise `NotApproved` otherwise or without a terminal."""
+    if not sys.stdin.isatty():
+        raise NotApproved(f"{what} needs approval, and there is no terminal to ask", help="add `-y` (`--auto-approve`) to approve it")
+    talk(question)
+    sys.stderr.write("  Only `yes` is accepted: ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip() != "yes":
+        raise NotApproved(f"{what} was not approved; nothing was bought")
+
+
+def fail(error: FtspecError) -> int:
+    """Write an error and return its exit code."""
+    if error.diagnostics:
+        show(error.diagnostics, fail_on_errors=False)
+    talk(f"{_paint('error', '31;1')}: {redacted(error.message)}")
+    if error.help:
+        talk(f"  = help: {redacted(error.help)}")
+    return error.exit_code
+
+
+def run(command: click.Command, args: list[str] | None = None) -> int:
+    """Run a click command and return the exit code; no exception leaves it."""
+    try:
+        result = command.main(args=args, prog_name="ftspec", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.UsageError as error:
+        error.show(file=sys.stderr)
+        return USAGE
+    except click.ClickException as error:
+        error.show(file=sys.stderr)
+        return 1
+    except FtspecError as error:
+        return fail(error)
+    except (KeyboardInterrupt, click.Abort):
+        talk("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        talk(f"{_paint('error', '31;1')}: {redacted(printable(str(error)))}")
+        return 1
+    except Exception as error:  # noqa: BLE001 the last line: a bug must not show values
+        return _bug(error)
+    return result if isinstance(result, int) else 0
+
+
+def _bug(error: Exception) -> int:
+    """Report our own mistake by its place in our code; values stay hidden, because they may hold data."""
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    talk(f"{_paint('error', '31;1')}: {type(error).__name__}: {redacted(printable(str(error)))[:500]}")
+    for frame in frames[-6:]:
+        talk(f"    {frame.filename.rpartition('site-packages/')[2]}:{frame.lineno} in {frame.name}")
+    talk("  = This is a bug in ftspec. Nothing that was bought is lost: run the command again, or `ftspec state list`.")
+    return 1
+
+
+def stop(code: int) -> NoReturn:
+    """Leave with an exit code that is part of the contract (changes, stale, policy)."""
+    raise click.exceptions.Exit(code)
