@@ -48,13 +48,14 @@ class LazyGroup(click.Group):
             ctx.fail(f"There is no command `{name}`.{hint}")
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 click's signature
         """List commands with the first line of their modules, without importing them."""
         files = self._files()
         rows = [(name.replace("_", "-"), _first_line(files[name])) for name in sorted(files)]
         rows += [(name, "(plugin)") for name in self._entry_points()]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
 
     def _files(self) -> dict[str, Path]:
         return {path.stem: path for path in self.folder.glob("[a-z]*.py")}
@@ -81,7 +82,7 @@ def _first_line(path: Path) -> str:
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
 @click.version_option(package_name="ftspec", message="%(prog)s %(version)s")
 def group() -> None:
-    """Terraform for fine-tuning experiments.
+    r"""Terraform for fine-tuning experiments.
 
     Declare datasets, base models, hyperparameter grids and evals in YAML; see what is
     missing, why, and what it costs; buy exactly that; keep the record.
