@@ -100,6 +100,8 @@ class Profile:
     """Extra settings of its entry under `engines:`: name to description."""
     option_placement: Mapping[str, str] = field(default_factory=dict)
     """Where neutral settings go in the request body: `lora.rank` to `hyperparameters.lora_r`."""
+    quota_codes: Mapping[str, str] = field(default_factory=dict)
+    """Error codes of its own that mean a full queue or an empty purse: code to `daily`, `concurrent`, `rate` or `money`."""
     simulated: bool = False
     """A toy: its figures are real but about itself, and are never mixed with other engines'."""
     free: bool = False

@@ -155,6 +155,22 @@ class UnknownOutcome(EngineError):
     """The request may have been carried out although the answer was lost or makes no sense."""
 
 
+class Clock(Protocol):
+    """Time as an engine needs it, so that tests and the simulated world can bend it."""
+
+    def now(self) -> float:
+        """Return the wall clock in Unix seconds."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds that only go forward."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Let that much time pass."""
+        ...
+
+
 class Engine(Protocol):
     """One account (scope) on one engine. Async; every method may raise `EngineError`."""
 
