@@ -1,0 +1,1 @@
+"""Puts the parts together: the public `load`, `plan` and `apply`, and what commands share."""
