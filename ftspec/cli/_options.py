@@ -31,7 +31,7 @@ def project_options(command: F | None = None, *, need_spec: bool = True) -> Any:
 
     def decorate(function: F) -> Any:
         @functools.wraps(function)
-        def call(  # noqa: PLR0913 click passes each option
+        def call(
             *args: Any,
             files: tuple[str, ...],
             directory: str | None,

@@ -45,7 +45,7 @@ class Project:
         return self.private / "cache"
 
     def state_folder(self, declared: str | None = None) -> Path:
-        """The state folder: `--state`, `FTSPEC_STATE`, the spec's `state:`, else `state/`."""
+        """Return the state folder: `--state`, `FTSPEC_STATE`, the spec's `state:`, else `state/`."""
         if self.state_option is not None:
             return self.state_option
         if environment := os.environ.get("FTSPEC_STATE"):
@@ -57,7 +57,7 @@ class Project:
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
 
 
-def open_project(  # noqa: PLR0913 the options that commands share
+def open_project(
     *,
     directory: Path | str | None = None,
     files: Sequence[Path | str] = (),
