@@ -1,25 +1,30 @@
 """Canonical JSON, and the keys that give datasets, jobs and evals their identity.
 
-Canonical JSON is RFC 8785 (JCS) with one documented difference: integers keep all their
-digits (JCS would round above 2**53, and row ids may be larger). So: object keys sorted by
-code point, no white space, the shortest string escapes, floats in ECMAScript's form with
-integral values as integers (`1.0` is `1`, `1e-05` is `0.00001`), UTF-8. NaN and infinities
+Canonical JSON is RFC 8785 (JCS) with two documented differences: integers keep all their
+digits (JCS would round above 2**53, and row ids may be larger), and object keys are sorted
+by code point, not by UTF-16 unit (they differ only beyond U+FFFF). So: sorted keys, no
+white space, the shortest string escapes, floats in ECMAScript's form with integral values
+as integers (`1.0` is `1`, `1e-05` is `0.00001`), UTF-8. NaN, infinities and lone surrogates
 have no form and raise `ValueError`.
 
 A key is 64 lower-case hex digits. What goes into one is listed in `job_preimage` and
 `eval_preimage`; members that the spec did not give are absent, so that new settings with
 new defaults never change an old key. The recipe version is part of the preimage.
+
+A plan needs ten thousand keys and shows none of their preimages, so `job_key` and
+`EvalKeys` write the same bytes without building them; a law in the tests holds the two
+ways equal.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
+from hashlib import sha256
+from json.encoder import encode_basestring as _string
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ftspec.experiment import DesiredJob
 
@@ -39,10 +44,10 @@ def canonical_json(value: Any) -> bytes:
 
 def digest(value: Any) -> str:
     """Return the SHA-256 of the canonical bytes of a JSON value, in hex."""
-    return hashlib.sha256(canonical_json(value)).hexdigest()
+    return sha256(canonical_json(value)).hexdigest()
 
 
-def _write(value: Any, put: Any) -> None:
+def _write(value: Any, put: Callable[[str], None]) -> None:
     match value:
         case None:
             put("null")
@@ -56,6 +61,9 @@ def _write(value: Any, put: Any) -> None:
             put(number(value))
         case dict():
             put("{")
+            if not all(isinstance(key, str) for key in value):
+                msg = "an object key of JSON is a string"
+                raise ValueError(msg)
             for i, key in enumerate(sorted(value)):
                 put(("," if i else "") + _string(key) + ":")
                 _write(value[key], put)
@@ -70,10 +78,6 @@ def _write(value: Any, put: Any) -> None:
         case _:
             msg = f"{type(value).__name__} is not a JSON value"
             raise ValueError(msg)
-
-
-def _string(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
 
 
 def number(value: float) -> str:
@@ -131,6 +135,46 @@ def job_preimage(job: DesiredJob, *, train: str, validation: str | None, parent:
     return image
 
 
+def job_key(job: DesiredJob, *, train: str, validation: str | None, parent: str | None, memo: dict[str, str]) -> str:
+    """Return `digest(job_preimage(...))`, without building the preimage.
+
+    `memo` remembers the text of values that repeat from cell to cell; give one dict to all
+    jobs of a run.
+    """
+    text = [
+        '{"base_model":',
+        _string(job.base_model) if parent is None else f'{{"job":"{parent}"}}',
+    ]
+    put = text.append
+    if job.engine_options:
+        put(',"engine_options":' + _remembered(job.engine_options, memo))
+    if job.grader is not None:
+        put(',"grader":' + _remembered(job.grader, memo))
+    if job.hyperparameters:
+        put(',"hyperparameters":' + _remembered(job.hyperparameters, memo))
+    if job.lora:
+        put(',"lora":' + _remembered(job.lora, memo))
+    put(f',"method":"{job.method}","recipe":{RECIPE}')
+    if job.replicate is not None:
+        put(',"replicate":' + (_string(job.replicate) if isinstance(job.replicate, str) else str(job.replicate)))
+    put(',"scope":' + _string(job.scope))
+    if job.seed is not None:
+        put(f',"seed":{job.seed}')
+    if job.suffix_is_identity and job.suffix is not None:
+        put(',"suffix":' + _string(job.suffix))
+    put(f',"train":"{train}"')
+    if validation is not None:
+        put(f',"validation":"{validation}"')
+    put("}")
+    return sha256("".join(text).encode()).hexdigest()
+
+
+def _remembered(value: dict[str, Any], memo: dict[str, str]) -> str:
+    # The text that Python shows for a JSON value tells all values and types apart (1, 1.0, True, "1").
+    shown = repr(value)
+    return memo.get(shown) or memo.setdefault(shown, canonical_json(value).decode())
+
+
 def eval_preimage(
     *,
     model: Mapping[str, Any],
@@ -153,3 +197,23 @@ def eval_preimage(
         "graders": dict(graders),
         "repeat": repeat,
     }
+
+
+class EvalKeys:
+    """The keys of one eval on many models: everything but the model is written once."""
+
+    def __init__(self, *, dataset: str, prompt: Any, sampling: Mapping[str, Any], graders: Mapping[str, Any], repeat: int) -> None:
+        image = eval_preimage(model={}, dataset=dataset, prompt=prompt, sampling=sampling, graders=graders, repeat=repeat)
+        self._image = image
+        before = {name: value for name, value in image.items() if name < "model"}
+        after = {name: value for name, value in image.items() if name > "model"}
+        self._head = canonical_json(before)[:-1] + b',"model":'
+        self._tail = b"," + canonical_json(after)[1:]
+
+    def key(self, model: Mapping[str, Any]) -> str:
+        """Return `digest(self.preimage(model))`."""
+        return sha256(self._head + canonical_json(dict(model)) + self._tail).hexdigest()
+
+    def preimage(self, model: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what `eval_preimage` returns for this model."""
+        return self._image | {"model": dict(model)}
