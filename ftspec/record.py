@@ -96,6 +96,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     request_digest: str | None = None
     requested: dict[str, Any] = {}
     intent_at: str | None = None
+    engine_time: int | None = None
+    """The engine's own clock (Unix seconds) when the intent was made, where it had said what time it is."""
     unsettled_since: str | None = None
     created_at: str | None = None
     started_at: str | None = None
