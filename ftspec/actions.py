@@ -44,6 +44,10 @@ class Reason(enum.StrEnum):
     EVAL_CHANGED = "eval_changed"
     RETIRED = "retired"
     """The engine no longer serves the model; it is not trained again by itself."""
+    PARENT_RETIRED = "parent_retired"
+    PROTECTED = "protected"
+    """A changed or replaced job whose record is protected: it is neither replaced nor bought."""
+    PARENT_PROTECTED = "parent_protected"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,8 @@ class Cost:
     low: float | None = None
     high: float | None = None
     tokens: int | None = None
+    tokens_low: int | None = None
+    tokens_high: int | None = None
     exact_tokens: bool = False
     currency: str = "USD"
     price_date: str | None = None
