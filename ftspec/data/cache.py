@@ -1,0 +1,86 @@
+"""Digests of unchanged files, remembered so that planning reads no data.
+
+An entry holds what `digest` returned, under the file's path, stamp (size, times, inode), the
+dataset's settings and the version of the recipe. It is used only while the file's stamp is
+the same and older than the reading by more than any file system's clock tick, git's rule
+for racy entries: a file that was written while, or shortly before, it was read is read again.
+What is uploaded never comes from here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ftspec.actions import DatasetFacts
+from ftspec.data.rows import BadFile, Stamp, stamp_of
+from ftspec.diagnostics import Diagnostic
+from ftspec.fingerprint import digest as key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from ftspec.experiment import DesiredDataset
+
+VERSION = 1
+"""Raised whenever rules or recipes change what a pass over the same file returns."""
+
+RACY_NS = 2_000_000_000
+"""The coarsest clock of a file system in use (FAT: two seconds)."""
+
+Result = tuple[dict[str, DatasetFacts], list[Diagnostic]]
+
+
+class _Entry(msgspec.Struct, kw_only=True):
+    read_at: int
+    stamps: list[Stamp]
+    facts: dict[str, DatasetFacts]
+    diagnostics: list[Diagnostic]
+
+
+class DigestCache:
+    """A folder with one file per dataset. Losing or deleting it costs time and nothing else."""
+
+    def __init__(self, folder: Path, *, now: Callable[[], int] = time.time_ns) -> None:
+        self._folder = folder
+        self.now = now
+        self.hits = 0
+
+    def get(self, dataset: DesiredDataset, *, root: Path, data_roots: Sequence[Path] = ()) -> Result | None:
+        """Return what is remembered of a dataset whose file did not change."""
+        try:
+            entry = msgspec.json.decode(self._file(dataset).read_bytes(), type=_Entry)
+            stamps = [stamp_of(dataset.path, root=root, data_roots=data_roots)]
+        except (OSError, msgspec.MsgspecError, BadFile):
+            return None
+        if stamps != entry.stamps or any(stamp.mtime_ns + RACY_NS > entry.read_at for stamp in stamps):
+            return None
+        self.hits += 1
+        return entry.facts, entry.diagnostics
+
+    def put(self, dataset: DesiredDataset, result: Result, *, stamp: Stamp, read_at: int) -> None:
+        """Remember what a pass returned. A cache that cannot be written is no error."""
+        facts, diagnostics = result
+        entry = _Entry(read_at=read_at, stamps=[stamp], facts=facts, diagnostics=diagnostics)
+        target = self._file(dataset)
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            fresh = target.with_name(f"{target.name}.{os.getpid()}")
+            fresh.write_bytes(msgspec.json.encode(entry))
+            fresh.replace(target)
+
+    def _file(self, dataset: DesiredDataset) -> Path:
+        settings: dict[str, Any] = {
+            "version": VERSION,
+            "name": dataset.name,
+            "path": dataset.path,
+            "format": dataset.format,
+            "split": msgspec.to_builtins(dataset.split),
+            "transforms": [dict(one) for one in dataset.transforms],
+        }
+        return self._folder / f"data-{key_of(settings)[:32]}.json"

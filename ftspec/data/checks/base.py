@@ -1,0 +1,68 @@
+"""What a rule about dataset rows is.
+
+A rule is a class with a `code`, a severity, a docstring (the sentence, why it matters, what
+to do) and a `help` line. Row rules yield one sentence for each problem of a row; the sentences
+name no row content beyond keys, roles and tool names, so they fold and can be shown
+anywhere. Rules of the other kinds (`file`, `set`) only document and classify what the scanner,
+the leakage index or the statistics report under their code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from ftspec.diagnostics import Severity
+
+ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
+
+CHAT = frozenset({"chat"})
+REINFORCEMENT = frozenset({"reinforcement"})
+PREFERENCE = frozenset({"preference"})
+COMPLETION = frozenset({"completion"})
+MESSAGES = CHAT | REINFORCEMENT | PREFERENCE
+ANY = frozenset({"chat", "reinforcement", "preference", "completion", "eval"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What the rules need to know beside the row: the engine's ways, and columns that the spec uses."""
+
+    format: str = "chat"
+    roles: frozenset[str] = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+    max_images: int = 10
+    max_image_bytes: int = 10 << 20
+    columns: frozenset[str] = frozenset()
+    """Top-level keys that are known to be meant: `group_by`, and what graders refer to."""
+    item_keys: tuple[str, ...] = ()
+    """Keys that a grader template needs in every row."""
+    safety: bool = False
+    """Whether the slow searches for secrets and personal data run."""
+    limits: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Check:
+    """A rule. Subclasses with a `code` are found by `ftspec.data.checks.all_codes`."""
+
+    code: ClassVar[str] = ""
+    severity: ClassVar[Severity] = ERROR
+    help: ClassVar[str | None] = None
+
+
+class RowCheck(Check):
+    """A rule that looks at one row at a time.
+
+    `screen` are byte strings one of which must occur in the canonical row for the rule to
+    have anything to say; most rows of most files are passed over that way.
+    """
+
+    formats: ClassVar[frozenset[str]] = ANY
+    screen: ClassVar[tuple[bytes, ...]] = ()
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+
+    def find(self, row: Mapping[str, Any]) -> Iterable[str]:
+        """Yield one sentence, without a full stop, for each problem."""
+        raise AssertionError(row)  # pragma: no cover - every row rule has its own
