@@ -1,1 +1,1 @@
-"""One file per grader, found by name."""
+"""One file per grader type, found by name; each exports its class as `grader`."""
