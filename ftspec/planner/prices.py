@@ -1,0 +1,74 @@
+"""What training and asking a model costs: dated rows with a source, never constants in code.
+
+`prices.json` beside this file holds the rows that ftspec ships; a spec's `prices:` come first.
+A model without a row has no price, and its cost is unknown, never zero.
+
+The spec's form is `prices: {ENGINE: {MODEL: 25}}` or, with everything said,
+`{MODEL: {training: 25, input: 0.4, output: 1.6, currency: USD, date: 2026-11-20}}`: amounts for
+one million tokens, `ENGINE` a name or type of an engine, `MODEL` a glob.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One row: for one million tokens of the models that `model` (a glob) means on `engine` (a type, or an entry's name).
+
+    `training` counts every epoch; `input` and `output` are for asking a trained model.
+    `max_parameters` limits the row to known models below that size.
+    """
+
+    engine: str
+    model: str
+    source: str
+    date: str
+    confidence: str = "documented"
+    training: float | None = None
+    input: float | None = None
+    output: float | None = None
+    currency: str = "USD"
+    max_parameters: float | None = None
+
+
+class PriceTable(msgspec.Struct, frozen=True, kw_only=True):
+    """All rows, the first that fits counts. `date` is the day on which the table was last looked over."""
+
+    date: str
+    rows: tuple[Price, ...] = ()
+    format: int = 1
+    notes: tuple[str, ...] = ()
+
+    def find(self, engines: tuple[str, ...], model: str, *, parameters: float | None = None) -> Price | None:
+        """Return the row of a model on an engine known by any of these names."""
+        for row in self.rows:
+            if row.engine not in engines or not fnmatchcase(model, row.model):
+                continue
+            if row.max_parameters is None or (parameters is not None and parameters < row.max_parameters):
+                return row
+        return None
+
+
+def shipped() -> PriceTable:
+    """Return the table that comes with ftspec."""
+    return msgspec.json.decode(Path(__file__).with_name("prices.json").read_bytes(), type=PriceTable)
+
+
+def with_prices_of_spec(table: PriceTable, prices: Mapping[str, Any], *, today: str) -> PriceTable:
+    """Return the table with a spec's `prices:` before its own rows."""
+    own = tuple(
+        Price(engine=engine, model=model, **({"source": "spec", "date": today, "confidence": "given"} | _row(row)))
+        for engine, models in prices.items()
+        for model, row in models.items()
+    )
+    return msgspec.structs.replace(table, rows=own + table.rows) if own else table
+
+
+def _row(row: Any) -> dict[str, Any]:
+    return dict(row) if isinstance(row, Mapping) else {"training": float(row)}

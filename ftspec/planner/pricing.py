@@ -1,0 +1,46 @@
+"""The profile and the price of each job, looked up once for each engine and base model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ftspec.experiment import DesiredJob
+    from ftspec.planner.prices import Price
+    from ftspec.planner.request import PlanRequest
+    from ftspec.profile import Profile
+
+
+class Pricing:
+    """What the jobs of one request cost by the token. A job trained on another's model has the price of the first base model."""
+
+    def __init__(self, request: PlanRequest) -> None:
+        self._request = request
+        self._jobs = {one.job.address: one.job for one in request.jobs}
+        self._found: dict[tuple[str, str], Price | None] = {}
+
+    def profile(self, job: DesiredJob) -> Profile | None:
+        """Return what is known of the job's engine."""
+        entry = self._request.spec.engines.get(job.engine)
+        return self._request.profiles.get(entry.type) if entry is not None else None
+
+    def base_model(self, job: DesiredJob) -> str:
+        """Return the name of the model at the root of a chain."""
+        seen = set()
+        while job.parent is not None and job.parent in self._jobs and job.address not in seen:
+            seen.add(job.address)
+            job = self._jobs[job.parent]
+        return job.base_model
+
+    def price(self, job: DesiredJob) -> Price | None:
+        """Return the row that fits, if any."""
+        wanted = (job.engine, self.base_model(job))
+        if wanted not in self._found:
+            self._found[wanted] = self._find(job, wanted[1])
+        return self._found[wanted]
+
+    def _find(self, job: DesiredJob, model: str) -> Price | None:
+        profile = self.profile(job)
+        known = [base for base in profile.base_models if base.name == model] if profile else []
+        names = (job.engine, profile.name) if profile else (job.engine,)
+        return self._request.prices.find(names, model, parameters=known[0].parameters if known else None)
