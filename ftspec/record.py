@@ -129,6 +129,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     by: str | None = None
     """user@host that made the purchase."""
     ftspec_version: str | None = None
+    extra: dict[str, Any] = {}
+    """Members that a newer ftspec, or another tool, wrote; kept as they are."""
 
 
 class RecordedJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

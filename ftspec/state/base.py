@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from ftspec.diagnostics import FtspecError
+from ftspec.printable import printable
+
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
@@ -31,11 +34,33 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     since: str
 
 
+class StateLocked(FtspecError):
+    """Another process writes. `age` is how long it has held the lock, where that is known."""
+
+    exit_code = 6
+
+    def __init__(self, holder: Holder | None, *, age: str | None = None) -> None:
+        self.holder = holder
+        if holder is None:
+            sentence = "state is locked by another process, which has not said who it is"
+        else:
+            who = printable(f"{holder.user}@{holder.host}")
+            since = f"for {age}" if age else f"since {printable(holder.since)}"
+            sentence = f"state is locked by {who}: `{printable(holder.command)}` (pid {holder.pid}) has held it {since}"
+        super().__init__(sentence, help="wait until it ends; the lock is free as soon as that process is gone")
+
+
 class JobFact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="job", tag_field="fact"):
     """Something learned about one attempt of a job (`attempt` 0: about the job itself).
 
-    `job` holds members of `RecordedJob` (address, suffix, tags, protected, ...), `values` of
-    `Attempt`. `at` is the writer's clock, RFC 3339 with milliseconds.
+    `job` holds members of `RecordedJob` (address, engine, scope, preimage, suffix, tags,
+    protected, forgotten), `values` of `Attempt` without `number`. `at` is the writer's clock,
+    RFC 3339 in UTC with milliseconds and `Z`. A member that is not mentioned stays; `None`
+    takes a value back. Attempts count from 1.
+
+    A writer adds what the fact leaves open: the `status` and `engine_job_id` that the attempt
+    has, and a later `at` where its record already knows a newer time. A second engine id for an
+    attempt is simply a fact that names it (with `created_at` and `status`).
     """
 
     key: str

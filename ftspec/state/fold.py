@@ -1,0 +1,315 @@
+"""The join that turns facts into records.
+
+A record is a set of *cells*: member name -> value with a *stamp* (how far the attempt was, when
+it was learned). Joining keeps the larger stamp of each cell, so it does not matter in which
+order, how often and by way of how many files facts arrive; a status can only move forward
+because its rank leads the stamp. Equal stamps are decided by the canonical bytes of the value.
+
+Cells are kept apart by *group*: attempt number, and the engine's id where a fact names one. Two
+ids in one attempt are therefore two whole jobs, not a mixture: the smallest (created_at, id) is
+shown, the others are `duplicates`. Facts without an id (the intent) belong to all of them. What
+is not shown is still kept, so that compaction loses nothing that a later merge could need.
+
+`learn_fact` adds a fact to cells, `view` shows cells as the members of a record, `to_line` and
+`from_line` write and read cells as one JSON object of a base file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from ftspec.record import JobStatus
+
+Cell = tuple[int, str, Any]
+"""(status rank, time learned, value); the first two are the stamp."""
+Group = tuple[int, str]
+"""(attempt, engine id): (0, "") is the record itself, (n, "") an attempt whatever its id."""
+Cells = dict[Group, dict[str, Cell]]
+
+Identity = tuple[str, ...]
+"""The values of a kind's `identity` members: what a record is known by."""
+
+ABOUT: Final[Group] = (0, "")
+NO_STATUS: Final = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """How records of one kind are keyed and ordered.
+
+    `identity` are the members that make the key, `engine_id` the member that splits groups,
+    `statuses` in the order in which they may follow each other, `choose` picks the group that
+    is shown among those that have an id, `nested` says that attempts are members of their own.
+    """
+
+    name: str
+    identity: tuple[str, ...]
+    engine_id: str | None
+    statuses: tuple[str, ...]
+    choose: Callable[[Cells, list[Group]], Group | None]
+    nested: bool = False
+    unknown_status: str = "running"
+    """What a status of a newer version counts as."""
+    exists: str | None = None
+    """The least status of something that has an engine id."""
+
+    def rank(self, status: Any) -> int:
+        """Return the position of a status; no status comes before all."""
+        if status is None:
+            return NO_STATUS
+        return _RANKS[self.name].get(status, _RANKS[self.name][self.unknown_status])
+
+    def identify(self, members: Mapping[str, Any]) -> Identity:
+        """Return what a record with these members is known by."""
+        return tuple(members[name] for name in self.identity)
+
+
+def _first_bought(cells: Cells, groups: list[Group]) -> Group:
+    """Return the smallest (created_at, id): every clone decides alike which of two purchases counts."""
+    return min(groups, key=lambda group: (_value(cells, group, "created_at") or "~", group[1]))
+
+
+def _newest_usable(cells: Cells, groups: list[Group]) -> Group | None:
+    """Return the newest upload that is not gone; none where a later upload of the same bytes is under way."""
+    newest = max(groups, key=lambda g: (_value(cells, g, "status") != "gone", _value(cells, g, "created_at") or "", g[1]))
+    under_way = _latest(cells.get((newest[0], ""), {}))
+    return None if _value(cells, newest, "status") == "gone" and under_way > _latest(cells[newest]) else newest
+
+
+JOB: Final = Kind(
+    name="job",
+    identity=("key",),
+    engine_id="engine_job_id",
+    statuses=tuple(status.value for status in JobStatus),
+    choose=_first_bought,
+    nested=True,
+    exists="launched",
+)
+FILE: Final = Kind(
+    name="file",
+    identity=("scope", "digest"),
+    engine_id="file_id",
+    statuses=("intent", "uploaded", "confirmed", "gone"),
+    choose=_newest_usable,
+    unknown_status="uploaded",
+    exists="uploaded",
+)
+EVAL: Final = Kind(
+    name="eval", identity=("key",), engine_id=None, statuses=("intent", "running", "failed", "succeeded"), choose=_first_bought
+)
+KINDS: Final = {kind.name: kind for kind in (JOB, FILE, EVAL)}
+_RANKS: Final = {kind.name: {status: rank for rank, status in enumerate(kind.statuses)} for kind in KINDS.values()}
+
+
+def learn(cells: Cells, group: Group, rank: int, at: str, values: Iterable[tuple[str, Any]]) -> None:
+    """Join values of one stamp into a group."""
+    known = cells.setdefault(group, {})
+    for name, value in values:
+        old = known.get(name)
+        if old is None or (rank, at) > old[:2] or ((rank, at) == old[:2] and _bytes(value) > _bytes(old[2])):
+            known[name] = (rank, at, value)
+
+
+def learn_fact(kind: Kind, cells: Cells, *, attempt: int, at: str, values: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+    """Join one fact: `values` of an attempt, `about` the record itself."""
+    if about:
+        learn(cells, ABOUT, NO_STATUS, at, about.items())
+    if attempt:
+        engine_id = values.get(kind.engine_id) if kind.engine_id else None
+        learn(cells, (attempt, engine_id or ""), kind.rank(values.get("status")), at, values.items())
+
+
+def join(cells: Cells, others: Cells) -> None:
+    """Join two sets of cells of one record."""
+    for group, known in others.items():
+        cells.setdefault(group, {})
+        for name, (rank, at, value) in known.items():
+            learn(cells, group, rank, at, ((name, value),))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What cells show: members of the record, of its attempts by number, and the ids not shown."""
+
+    about: dict[str, Any]
+    attempts: dict[int, dict[str, Any]]
+    duplicates: tuple[str, ...]
+    updated_at: str
+
+
+def view(kind: Kind, cells: Cells) -> View:
+    """Show cells as members. `None` values are left out: not known and not there read alike."""
+    attempts = {}
+    shown = set()
+    for number in _numbers(cells):
+        winner = _winner(kind, cells, number)
+        members = {name: cell[2] for name, cell in cells.get((number, ""), {}).items()}
+        if winner is not None:
+            status = _value(cells, winner, "status")
+            members |= {name: cell[2] for name, cell in cells[winner].items()}
+            members["status"] = max(status, kind.exists, key=kind.rank)
+            members[str(kind.engine_id)] = winner[1]
+            shown.add(winner[1])
+        attempts[number] = {name: value for name, value in members.items() if value is not None}
+    return View(
+        about={name: cell[2] for name, cell in cells.get(ABOUT, {}).items() if cell[2] is not None},
+        attempts=attempts,
+        duplicates=tuple(sorted({group[1] for group in cells} - shown - {""})),
+        updated_at=updated_at(cells),
+    )
+
+
+def updated_at(cells: Cells) -> str:
+    """Return the latest time at which anything was learned."""
+    return max(map(_latest, cells.values()), default="")
+
+
+def to_line(kind: Kind, identity: Identity, cells: Cells) -> dict[str, Any]:
+    """Return the JSON object from which `from_line` makes the same cells again.
+
+    It reads as the record itself. Beside the record's members, `stamps` lists the members that
+    are older than `updated_at` or than the attempt's status, as [time, status, member...] by
+    group ("0" the record, "1" attempt 1, "1@" attempt 1 under its engine id), and `also` holds
+    what is known but not shown, as facts.
+    """
+    seen = view(kind, cells)
+    stamps: dict[str, list[list[str]]] = {}
+    also: list[dict[str, Any]] = []
+    attempts: list[dict[str, Any]] = []
+    for group in sorted(cells):
+        number, engine_id = group
+        if group == ABOUT:
+            _stamp(kind, stamps, "0", cells[group], default=(NO_STATUS, seen.updated_at), shown=seen.about)
+            continue
+        winner = _winner(kind, cells, number)
+        shown = seen.attempts[number]
+        default = (kind.rank(shown.get("status")), seen.updated_at)
+        if group == winner:
+            visible, hidden = cells[group], {}
+        elif engine_id:
+            visible, hidden = {}, cells[group]
+        else:
+            taken = cells[winner] if winner else {}
+            visible = {name: cell for name, cell in cells[group].items() if name not in taken}
+            # A job that has an id needs no word on whether its request was sent.
+            hidden = {name: cell for name, cell in cells[group].items() if name in taken and name != "status"}
+            if winner:
+                visible.pop("status", None)
+                default = (NO_STATUS - 1, "")
+        _stamp(kind, stamps, f"{number}@" if engine_id else f"{number}", visible, default=default, shown=shown)
+        also += _facts(kind, group, hidden)
+    for number, shown in seen.attempts.items():
+        attempts.append({"number": number} | shown if kind.nested else shown)
+    line: dict[str, Any] = dict(zip(kind.identity, identity, strict=True)) | seen.about | {"updated_at": seen.updated_at}
+    if kind.nested:
+        line["attempts"] = attempts
+        line |= {"duplicates": list(seen.duplicates)} if seen.duplicates else {}
+    else:
+        line |= attempts[0] if attempts else {}
+    return line | ({"stamps": stamps} if stamps else {}) | ({"also": also} if also else {})
+
+
+def from_line(kind: Kind, line: Mapping[str, Any]) -> Cells:
+    """Return the cells that a base line holds; members without a stamp are as old as the line."""
+    cells: Cells = {}
+    line = dict(line)
+    latest = line.pop("updated_at", None) or ""
+    stamps = line.pop("stamps", {})
+    also = line.pop("also", ())
+    duplicates = line.pop("duplicates", ())
+    line.pop("v", None)
+    for name in kind.identity:
+        line.pop(name)
+    attempts = {a["number"]: {n: v for n, v in a.items() if n != "number"} for a in line.pop("attempts", ())} if kind.nested else {1: line}
+    if kind.nested:
+        cells.setdefault(ABOUT, {})
+        _unstamp(kind, cells, ABOUT, line, stamps.get("0", ()), default=(NO_STATUS, latest))
+    for number, members in attempts.items():
+        default = (kind.rank(members.get("status")), latest)
+        engine_id = members.get(kind.engine_id) if kind.engine_id else None
+        _unstamp(kind, cells, (number, ""), members, stamps.get(f"{number}", ()), default=None if engine_id else default)
+        if engine_id:
+            shared = {name for entry in stamps.get(f"{number}", ()) for name in entry[2:]}
+            rest = {name: value for name, value in members.items() if name not in shared}
+            _unstamp(kind, cells, (number, engine_id), rest, stamps.get(f"{number}@", ()), default=default)
+    for fact in also:
+        learn_fact(kind, cells, attempt=fact["attempt"], at=fact["at"], values=fact["values"], about={})
+    for engine_id in set(duplicates) - {group[1] for group in cells}:
+        cells.setdefault((max(attempts, default=1), engine_id), {})
+    return cells
+
+
+def _stamp(
+    kind: Kind,
+    stamps: dict[str, list[list[str]]],
+    name: str,
+    known: Mapping[str, Cell],
+    *,
+    default: tuple[int, str],
+    shown: Mapping[str, Any],
+) -> None:
+    entries: dict[tuple[str, int], list[str]] = {}
+    for member, (rank, at, value) in sorted(known.items()):
+        if (rank, at) != default or value is None or member not in shown:
+            entries.setdefault((at, rank), []).append(member)
+    if entries:
+        stamps[name] = [[at, _status(kind, rank), *members] for (at, rank), members in sorted(entries.items())]
+
+
+def _unstamp(
+    kind: Kind,
+    cells: Cells,
+    group: Group,
+    members: Mapping[str, Any],
+    stamps: Iterable[list[str]],
+    *,
+    default: tuple[int, str] | None,
+) -> None:
+    stamped = set()
+    for at, status, *names in stamps:
+        learn(cells, group, kind.rank(status or None), at, ((name, members.get(name)) for name in names))
+        stamped.update(names)
+    if default is not None:
+        learn(cells, group, *default, ((name, value) for name, value in members.items() if name not in stamped))
+
+
+def _facts(kind: Kind, group: Group, known: Mapping[str, Cell]) -> Iterator[dict[str, Any]]:
+    """Yield cells as the fewest facts that carry them, each with its own stamp."""
+    entries: dict[tuple[str, int], dict[str, Any]] = {}
+    for member, (rank, at, value) in sorted(known.items()):
+        entries.setdefault((at, rank), {})[member] = value
+    for (at, rank), values in sorted(entries.items()):
+        named = {str(kind.engine_id): group[1]} if group[1] else {}
+        ranked = {"status": _status(kind, rank)} if rank > NO_STATUS else {}
+        yield {"attempt": group[0], "at": at, "values": values | named | ranked}
+
+
+def _status(kind: Kind, rank: int) -> str:
+    return kind.statuses[rank] if rank > NO_STATUS else ""
+
+
+def _numbers(cells: Cells) -> list[int]:
+    return sorted({group[0] for group in cells} - {0})
+
+
+def _winner(kind: Kind, cells: Cells, number: int) -> Group | None:
+    named = [group for group in cells if group[0] == number and group[1]]
+    return kind.choose(cells, named) if named else None
+
+
+def _value(cells: Cells, group: Group, name: str) -> Any:
+    cell = cells[group].get(name)
+    return None if cell is None else cell[2]
+
+
+def _latest(known: Mapping[str, Cell]) -> str:
+    return max((cell[1] for cell in known.values()), default="")
+
+
+def _bytes(value: Any) -> bytes:
+    # Not `canonical_json`, which does not tell 1 from 1.0.
+    return msgspec.json.encode(value, order="sorted")

@@ -1,0 +1,217 @@
+"""Everything known of one project, joined: what backends keep in memory.
+
+A `Ledger` takes base lines and facts in any order and shows them as a `State`. Records that no
+fact touched stay as they were read (their line is written back byte for byte), the others are
+cells. `fold` is the pure form: facts and records in, `State` out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from ftspec.diagnostics import Diagnostic, warning
+from ftspec.printable import printable
+from ftspec.record import RecordedEval, RecordedFile, RecordedJob, State
+from ftspec.state.base import EvalFact, Fact, FileFact, JobFact
+from ftspec.state.fold import EVAL, FILE, JOB, Cells, Identity, Kind, from_line, join, learn_fact, to_line, updated_at
+from ftspec.state.records import check_members, recorded_eval, recorded_file, recorded_job
+
+Record = RecordedJob | RecordedFile | RecordedEval
+_ENCODER: Final = msgspec.json.Encoder(order="sorted")
+
+
+def fold(facts: Iterable[Fact] = (), *, base: Iterable[Record] = ()) -> State:
+    """Return the state that records and facts make together, in whatever order they come."""
+    ledger = Ledger()
+    for record in base:
+        ledger.add_line(*line_of(record))
+    for fact in facts:
+        ledger.add_fact(fact)
+    return ledger.state()
+
+
+class Shelf:
+    """The records of one kind: `lines` as read and not touched since, `cells` of the others."""
+
+    def __init__(self, kind: Kind, show: Callable[[Identity, Cells], Record | None]) -> None:
+        self.kind = kind
+        self.records: dict[Identity, Record] = {}
+        self.cells: dict[Identity, Cells] = {}
+        self._show = show
+        self._lines: dict[Identity, bytes | memoryview] = {}
+        self._dirty: set[Identity] = set()
+
+    def place(self, identity: Identity, record: Record, line: bytes | memoryview) -> None:
+        """Keep a base line as it is, unless something is already known of its record."""
+        if identity in self.records or identity in self.cells:
+            self.add_line(msgspec.json.decode(line))
+        else:
+            self.records[identity] = record
+            self._lines[identity] = line
+
+    def add_line(self, line: Mapping[str, Any]) -> None:
+        """Join the cells of a base line."""
+        join(self.open(self.kind.identify(line)), from_line(self.kind, line))
+
+    def open(self, identity: Identity) -> Cells:
+        """Return the cells of a record, to be added to."""
+        if identity not in self.cells:
+            line = self._lines.pop(identity, None)
+            self.cells[identity] = {} if line is None else from_line(self.kind, msgspec.json.decode(line))
+        self._dirty.add(identity)
+        return self.cells[identity]
+
+    def latest(self, identity: Identity) -> str:
+        """Return when anything was last learned of a record."""
+        return updated_at(self.open(identity))
+
+    def refresh(self) -> bool:
+        """Bring `records` up to date; whether anything had changed."""
+        changed = bool(self._dirty)
+        while self._dirty:
+            identity = self._dirty.pop()
+            record = self._show(identity, self.cells[identity])
+            if record is not None:
+                self.records[identity] = record
+        return changed
+
+    def base_lines(self) -> Iterator[bytes | memoryview]:
+        """Yield the lines of the base file (without LF), sorted by key."""
+        for identity in sorted(self._lines.keys() | self.cells.keys()):
+            line = self._lines.get(identity)
+            yield line if line is not None else self._encoded(identity)
+
+    def _encoded(self, identity: Identity) -> bytes:
+        return _ENCODER.encode(to_line(self.kind, identity, self.cells[identity]))
+
+
+class Ledger:
+    """All shelves, and the state they show. `lenient`: written in part by a newer ftspec."""
+
+    def __init__(self, *, lenient: bool = False) -> None:
+        self.jobs = Shelf(JOB, lambda identity, cells: recorded_job(identity, cells, lenient=lenient))
+        self.files = Shelf(FILE, lambda identity, cells: recorded_file(identity, cells, lenient=lenient))
+        self.evals = Shelf(EVAL, lambda identity, cells: recorded_eval(identity, cells, lenient=lenient))
+        self.shelves = {"job": self.jobs, "file": self.files, "eval": self.evals}
+        self._content = 0
+        self._state: State | None = None
+
+    def count(self, content: bytes) -> None:
+        """Let bytes that were read or written take part in the state's generation, whatever their order."""
+        self._content = (self._content + int.from_bytes(hashlib.sha256(content).digest()[:16])) % (1 << 128)
+
+    def add_line(self, kind: Kind, line: Mapping[str, Any]) -> None:
+        """Join a base line."""
+        self.shelves[kind.name].add_line(line)
+
+    def add_fact(self, fact: Fact) -> None:
+        """Join a fact. `BadMember`: it cannot be right."""
+        kind, identity, attempt, about = parts(fact)
+        check_members(kind, fact.values, about)
+        learn_fact(kind, self.shelves[kind.name].open(identity), attempt=attempt, at=fact.at, values=fact.values, about=about)
+
+    def settled(self, fact: Fact) -> Fact:
+        """Return the fact as its writer means it, who knows everything recorded so far.
+
+        It is newer than what is known of its record, whatever the clock says, and belongs to the
+        status and the engine's id that the attempt has unless it says otherwise.
+        """
+        kind, identity, attempt, _ = parts(fact)
+        shelf = self.shelves[kind.name]
+        latest = shelf.latest(identity)
+        values = dict(fact.values)
+        if attempt and values:
+            shelf.refresh()
+            values |= _implied(kind, values, _attempt(shelf.records.get(identity), attempt))
+        return msgspec.structs.replace(fact, at=fact.at if fact.at > latest else _just_after(latest), values=values)
+
+    def state(self) -> State:
+        """Return what is known now; later facts do not change it."""
+        changed = [shelf.refresh() for shelf in self.shelves.values()]
+        if self._state is None or any(changed):
+            self._state = State(
+                jobs={identity[0]: record for identity, record in self.jobs.records.items() if isinstance(record, RecordedJob)},
+                files=_by_dataset(record for record in self.files.records.values() if isinstance(record, RecordedFile)),
+                evals={identity[0]: record for identity, record in self.evals.records.items() if isinstance(record, RecordedEval)},
+                generation=f"{self._content:032x}",
+            )
+        return self._state
+
+    def diagnostics(self) -> list[Diagnostic]:
+        """Return what is odd about the records themselves."""
+        return [diagnostic for job in self.state().jobs.values() for diagnostic in _odd(job)]
+
+
+def parts(fact: Fact) -> tuple[Kind, Identity, int, dict[str, Any]]:
+    """Return the kind, identity, attempt and record members of a fact."""
+    match fact:
+        case JobFact():
+            return JOB, (fact.key,), fact.attempt, fact.job
+        case FileFact():
+            return FILE, (fact.scope, fact.digest), 1, {}
+        case EvalFact():
+            return EVAL, (fact.key,), 1, {}
+
+
+def line_of(record: Record) -> tuple[Kind, dict[str, Any]]:
+    """Return a record as a base line without stamps."""
+    line = msgspec.json.decode(msgspec.json.encode(record))
+    line |= line.pop("extra", {})
+    match record:
+        case RecordedJob():
+            line["attempts"] = [attempt | attempt.pop("extra", {}) for attempt in line["attempts"]]
+            return JOB, line
+        case RecordedFile():
+            return FILE, line
+        case RecordedEval():
+            return EVAL, line
+
+
+def _attempt(record: Record | None, number: int) -> dict[str, Any]:
+    match record:
+        case RecordedJob():
+            return next(({"status": a.status.value, "engine_job_id": a.engine_job_id} for a in record.attempts if a.number == number), {})
+        case RecordedFile():
+            return {"status": record.status, "file_id": record.file_id}
+        case RecordedEval():
+            return {"status": record.status}
+        case None:
+            return {}
+
+
+def _implied(kind: Kind, values: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    """Return the status and engine id that a fact leaves open, where they are those of the attempt."""
+    other = kind.engine_id is not None and values.get(kind.engine_id) not in {None, known.get(kind.engine_id)}
+    if other or known.get("status") == "gone":
+        return {}
+    return {name: value for name, value in known.items() if value is not None and name not in values}
+
+
+def _just_after(at: str) -> str:
+    """Return the next millisecond (facts of one record must be told apart by their times)."""
+    from datetime import UTC, datetime, timedelta
+
+    later = datetime.fromisoformat(at) + timedelta(milliseconds=1)
+    return later.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def _by_dataset(records: Iterable[RecordedFile]) -> dict[tuple[str, str], RecordedFile]:
+    files: dict[tuple[str, str], RecordedFile] = {}
+    for record in sorted(records, key=lambda r: (r.file_id is not None and r.status != "gone", r.created_at or "", r.digest)):
+        files[record.scope, record.dataset_key] = record
+    return files
+
+
+def _odd(job: RecordedJob) -> Iterator[Diagnostic]:
+    if job.duplicates:
+        ids = ", ".join(f"`{printable(engine_id)}`" for engine_id in job.duplicates)
+        kept = ", ".join(f"`{printable(a.engine_job_id)}`" for a in job.attempts if a.engine_job_id)
+        yield warning(
+            "duplicate-job",
+            f"`{printable(job.address)}` was bought more than once: {kept} counts, {ids} is recorded beside it",
+            help=f"look at the other job on engine `{printable(job.engine)}` and cancel it if it still runs",
+        )

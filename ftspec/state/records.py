@@ -1,0 +1,102 @@
+"""From joined cells to the typed records that everybody reads.
+
+Members that a record type does not have go to its `extra`. A member of a wrong type is a
+`BadMember`; in state that a newer ftspec wrote (`lenient`) it goes to `extra` too.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from ftspec.record import Attempt, RecordedEval, RecordedFile, RecordedJob
+from ftspec.state.fold import EVAL, FILE, JOB, Cells, Identity, Kind, View, view
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+class BadMember(ValueError):
+    """A member of a record or fact whose value cannot be right."""
+
+
+_COMPUTED: Final = frozenset({"attempts", "duplicates", "extra", "number", "updated_at", "stamps", "also", "v"})
+_TYPES: Final[dict[str, type[msgspec.Struct]]] = {"job": Attempt, "file": RecordedFile, "eval": RecordedEval}
+_FIELDS: Final[dict[type[msgspec.Struct], dict[str, Any]]] = {
+    of: {field.encode_name: field.type for field in msgspec.structs.fields(of) if field.encode_name != "extra"}
+    for of in (Attempt, RecordedJob, RecordedFile, RecordedEval)
+}
+
+
+def check_members(kind: Kind, values: dict[str, Any], about: dict[str, Any]) -> None:
+    """Raise `BadMember` where a fact holds what no record could show. Unknown members pass."""
+    for given, of in ((values, _TYPES[kind.name]), (about, RecordedJob)):
+        for name, value in given.items():
+            if name in _COMPUTED or name in kind.identity:
+                msg = f"`{name}` is never learned, it follows from the rest"
+                raise BadMember(msg)
+            if value is not None and name in _FIELDS[of]:
+                _convert(name, value, _FIELDS[of][name])
+    status = values.get("status")
+    if status is not None and status not in kind.statuses:
+        msg = f"`status` is none of {', '.join(kind.statuses)}"
+        raise BadMember(msg)
+
+
+def recorded_job(identity: Identity, cells: Cells, *, lenient: bool = False) -> RecordedJob | None:
+    """Return the record of a job, or `None` while no attempt of it is known."""
+    seen: View = view(JOB, cells)
+    if not seen.attempts:
+        return None
+    scope = seen.about.get("scope") or _text(seen.about.get("preimage"), "scope")
+    (key,) = identity
+    members = {"key": key, "address": key[:12], "engine": scope.partition("/")[0]} | seen.about | {"scope": scope}
+    members["attempts"] = tuple(
+        _typed(Attempt, {"number": number, "status": "intent"} | attempt, lenient=lenient) for number, attempt in seen.attempts.items()
+    )
+    members |= {"duplicates": seen.duplicates, "updated_at": seen.updated_at}
+    return _typed(RecordedJob, members, lenient=lenient)
+
+
+def recorded_file(identity: Identity, cells: Cells, *, lenient: bool = False) -> RecordedFile:
+    """Return the record of a file."""
+    seen = view(FILE, cells).attempts.get(1, {})
+    return _typed(RecordedFile, {"dataset_key": ""} | seen | dict(zip(FILE.identity, identity, strict=True)), lenient=lenient)
+
+
+def recorded_eval(identity: Identity, cells: Cells, *, lenient: bool = False) -> RecordedEval:
+    """Return the record of an eval run."""
+    seen = view(EVAL, cells).attempts.get(1, {})
+    return _typed(RecordedEval, {"name": "", "model": ""} | seen | dict(zip(EVAL.identity, identity, strict=True)), lenient=lenient)
+
+
+def _typed(of: type[R], members: dict[str, Any], *, lenient: bool) -> R:
+    known = _FIELDS[of]
+    extra = {name: value for name, value in members.items() if name not in known}
+    fields = {name: value for name, value in members.items() if name in known}
+    try:
+        return msgspec.convert({**fields, "extra": extra}, of)
+    except msgspec.ValidationError as problem:
+        if not lenient:
+            raise BadMember(str(problem)) from None
+    for name, value in list(fields.items()):
+        try:
+            _convert(name, value, known[name])
+        except BadMember:
+            extra[name] = fields.pop(name)
+            if name == "status":
+                fields["status"] = "running"
+    return msgspec.convert({**fields, "extra": extra}, of)
+
+
+def _convert(name: str, value: Any, of: Any) -> None:
+    try:
+        msgspec.convert(value, of)
+    except msgspec.ValidationError as problem:
+        msg = f"`{name}`: {problem}"
+        raise BadMember(msg) from None
+
+
+def _text(value: Any, name: str) -> str:
+    found = value.get(name) if isinstance(value, dict) else None
+    return found if isinstance(found, str) else ""
