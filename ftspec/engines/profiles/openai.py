@@ -23,7 +23,7 @@ profile = Profile(
     name="openai",
     title="OpenAI",
     base_url="https://api.openai.com/v1",
-    origins=("https://api.openai.com", "https://eu.api.openai.com", "https://us.api.openai.com"),
+    origins=("https://api.openai.com", "https://*.api.openai.com"),  # the regions: openai 3.51.0, `_data_residency.py`
     api_key_env="OPENAI_API_KEY",
     methods={
         "supervised": MethodProfile(hyperparameters=_COMMON, dataset_format="chat"),

@@ -1,0 +1,349 @@
+"""The one client of the wire protocol: `WireEngine`, for every engine that speaks it.
+
+A purchase (`create_job`, `upload`) is one POST and raises what `outcome` makes of its answer. A
+read is asked again, with growing pauses, while its answer is lost, makes no sense or says
+"later" (`retry-after` is honoured), until `patience` seconds have passed. Lists are paged here
+and say whether they are complete; rows are filtered here too, because a filter may be ignored.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+from ftspec.engines import wire
+from ftspec.engines.base import EngineError, Listing, Refused, UnknownOutcome
+from ftspec.engines.clock import SystemClock
+from ftspec.engines.outcome import Lost, Reply, Unreachable, outcome
+from ftspec.engines.request import KEY
+from ftspec.engines.transport import MAX_CONTENT_BYTES, StreamRefused, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from typing import BinaryIO
+
+    from ftspec.engines.base import ChatAnswer, Clock, JobEvent, JobRequest, ObservedFile, ObservedJob
+    from ftspec.engines.transport import Account
+    from ftspec.profile import Profile
+    from ftspec.record import Checkpoint
+
+T = TypeVar("T")
+
+READ_SECONDS = 30.0
+CREATE_SECONDS = 120.0
+CHAT_SECONDS = 300.0
+PAGE = 100
+MAX_PAGES = 2000
+_PAUSES = (0.5, 1.0, 2.0, 4.0)
+_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
+_PATIENT_QUOTAS = frozenset({None, "rate"})
+
+
+class WireEngine:
+    """One account on one engine of the protocol (see `base.Engine`)."""
+
+    def __init__(
+        self,
+        account: Account,
+        *,
+        profile: Profile,
+        scope: str,
+        clock: Clock | None = None,
+        app: Any = None,
+        owner: str | None = None,
+        patience: float = 60.0,
+    ) -> None:
+        """`app`: an ASGI app asked in process; `owner`: the name of the variable that holds the key."""
+        self.profile = profile
+        self.scope = scope
+        self.owner = owner
+        self._wire = Wire(account, app=app)
+        self._clock: Clock = clock or SystemClock()
+        self._patience = patience
+        self._server_date: tuple[float, float] | None = None
+        self._labels_come_back = profile.metadata and profile.list_filter
+
+    def __repr__(self) -> str:
+        return f"WireEngine({self.profile.name!r}, scope={self.scope!r})"
+
+    async def upload(self, *, name: str, content: BinaryIO, purpose: str, progress: Callable[[int], None] | None = None) -> ObservedFile:
+        """Send a file from an open handle; a large one in parts."""
+        from ftspec.engines.upload import upload
+
+        return await upload(self, name=name, content=content, purpose=purpose, progress=progress)
+
+    async def file(self, file_id: str) -> ObservedFile | None:
+        """Return the file, or `None` where this account has no such file."""
+        return await self._one(f"/files/{_quoted(file_id)}", lambda value: _same(wire.file(value, clean=self.clean), file_id))
+
+    async def find_files(self, *, name: str, purpose: str) -> Listing[ObservedFile]:
+        """Return the files of exactly this name."""
+        params = {"purpose": purpose, "limit": 10_000, "order": "desc"}
+        listing = await self._list("/files", params, lambda value: wire.file(value, clean=self.clean, listed=True))
+        return Listing(items=[file for file in listing.items if file.name == name], complete=listing.complete)
+
+    async def create_job(self, request: JobRequest) -> ObservedJob:
+        """Buy a job: exactly one POST."""
+        headers = {"idempotency-key": request.idempotency_key} if self.profile.idempotency_key else None
+        job: ObservedJob = await self.purchase(
+            "/fine_tuning/jobs", self._job, doing="the launch", seconds=CREATE_SECONDS, body=request.body, headers=headers
+        )
+        label = job.metadata.get(KEY)
+        if label is not None:
+            self._labels_come_back = True
+        if label not in {None, request.key}:
+            raise UnknownOutcome(f"the launch was answered with another job (`{self.clean(job.id)}`)")
+        return job
+
+    async def job(self, job_id: str) -> ObservedJob | None:
+        """Return the job, or `None` where this account has no such job."""
+        return await self._one(f"/fine_tuning/jobs/{_quoted(job_id)}", lambda value: _same(self._job(value), job_id))
+
+    async def find_jobs(self, *, key: str | None = None, since: int | None = None) -> Listing[ObservedJob]:
+        """Return jobs labelled with `key`, or all created since a Unix time.
+
+        Where nothing shows that the engine keeps labels, not finding one proves nothing: the
+        listing is not complete. Ask by time then, and compare models and files.
+        """
+        params: dict[str, Any] = {"limit": PAGE}
+        if key is not None and self.profile.list_filter:
+            params["metadata"] = {KEY: key}
+        listing = await self._list("/fine_tuning/jobs", params, lambda value: self._job(value, listed=True))
+        if any(KEY in job.metadata for job in listing.items):
+            self._labels_come_back = True
+        found = [
+            job for job in listing.items if (key is None or job.metadata.get(KEY) == key) and (since is None or job.created_at >= since)
+        ]
+        return Listing(items=found, complete=listing.complete and (key is None or bool(found) or self._labels_come_back))
+
+    async def events(self, job_id: str) -> Listing[JobEvent]:
+        """Return all events, oldest first."""
+        path = f"/fine_tuning/jobs/{_quoted(job_id)}/events"
+        listing = await self._list(path, {"limit": PAGE}, lambda value: wire.event(value, clean=self.clean))
+        return Listing(items=_oldest_first(listing.items), complete=listing.complete)
+
+    async def checkpoints(self, job_id: str) -> Sequence[Checkpoint]:
+        """Return the checkpoints, lowest step first."""
+        listing = await self._list(f"/fine_tuning/jobs/{_quoted(job_id)}/checkpoints", {"limit": PAGE}, wire.checkpoint)
+        return sorted(listing.items, key=lambda one: one.step)
+
+    async def cancel(self, job_id: str) -> ObservedJob:
+        """Ask the engine to stop the job for good."""
+        return await self._command(job_id, "cancel")
+
+    async def pause(self, job_id: str) -> ObservedJob:
+        """Ask the engine to pause the job."""
+        return await self._command(job_id, "pause")
+
+    async def resume(self, job_id: str) -> ObservedJob:
+        """Ask the engine to go on with a paused job."""
+        return await self._command(job_id, "resume")
+
+    async def content(self, file_id: str) -> bytes:
+        """Return the bytes of a (result) file."""
+        reply: Reply = await self._read(f"/files/{_quoted(file_id)}/content", seconds=CHAT_SECONDS, limit=MAX_CONTENT_BYTES, parse=None)
+        return reply.content
+
+    async def models(self) -> Sequence[Mapping[str, Any]]:
+        """Return the raw model objects that this account sees."""
+        listing = await self._list("/models", {}, _model)
+        return listing.items
+
+    async def chat(self, *, model: str, messages: Sequence[Mapping[str, Any]], **sampling: Any) -> ChatAnswer:
+        """Ask a model once; no retry here, because answers cost money."""
+        body = {"model": model, "messages": list(messages), **sampling}
+        return await self.purchase("/chat/completions", wire.chat, doing="the question", seconds=CHAT_SECONDS, body=body)
+
+    async def chat_stream(self, *, model: str, messages: Sequence[Mapping[str, Any]], **sampling: Any) -> AsyncIterator[str]:
+        """Ask a model and yield the text as it comes."""
+        body = {"model": model, "messages": list(messages), **sampling, "stream": True}
+        failure: EngineError | None = None
+        try:
+            async for line in self._wire.lines("/chat/completions", body, seconds=CHAT_SECONDS):
+                if text := _streamed(line):
+                    yield text
+        except StreamRefused as error:
+            failure = self._error(error.reply, doing="the question")
+        except (Unreachable, Lost) as error:
+            failure = self._error(error, doing="the question")
+        except wire.NotIt:
+            failure = UnknownOutcome("the answer to the question is not a stream of completions")
+        if failure is not None:
+            raise failure
+
+    async def server_time(self) -> int | None:
+        """Return the engine's clock in Unix seconds, from the last `Date` it sent; asks it if it never did."""
+        if self._server_date is None:
+            await self._read("/models", parse=None)
+        if self._server_date is None:
+            return None
+        date, seen = self._server_date
+        return int(date + self._clock.monotonic() - seen)
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        await self._wire.aclose()
+
+    async def purchase(self, path: str, parse: Callable[[Any], T], *, doing: str, **request: Any) -> T:
+        """Send one POST and return what was bought, or raise the outcome."""
+        reply = await self._send("POST", path, **request)
+        if isinstance(reply, Reply) and reply.ok:
+            try:
+                return parse(wire.decode(reply.content))
+            except wire.NotIt:
+                pass
+        raise self._error(reply, doing=doing)
+
+    def clean(self, text: str) -> str:
+        """Return foreign text as it may be shown: without credentials and control characters."""
+        return self._wire.clean(text)
+
+    async def pause_before_retry(self, tries: int) -> None:
+        """Wait before something harmless is tried again, longer each time."""
+        await self._clock.sleep(_PAUSES[min(tries, len(_PAUSES)) - 1])
+
+    async def _command(self, job_id: str, verb: str) -> ObservedJob:
+        path = f"/fine_tuning/jobs/{_quoted(job_id)}/{verb}"
+        return await self.purchase(
+            path, lambda value: _same(self._job(value), job_id), doing=f"the request to {verb}", seconds=READ_SECONDS
+        )
+
+    async def _one(self, path: str, parse: Callable[[Any], T]) -> T | None:
+        """Return what is at `path`, or `None` when the engine itself says that it has no such thing."""
+        try:
+            found: T = await self._read(path, parse=parse)
+        except Refused as error:
+            if error.status != 404 or error.code == "unknown_url":
+                raise
+            return None
+        return found
+
+    async def _list(self, path: str, params: Mapping[str, Any], parse: Callable[[Any], T]) -> Listing[T]:
+        """Page through a list until it ends or stops making sense."""
+        items: list[T] = []
+        seen: set[str] = set()
+        after: dict[str, str] = {}
+        complete = True
+        for _ in range(MAX_PAGES):
+            rows, more = await self._read(path, parse=wire.page, params={**params, **after})
+            fresh = {wire.row_id(row): row for row in rows}
+            for name in list(fresh):
+                if name is None or name in seen:
+                    complete = complete and name is not None
+                    del fresh[name]
+            for row in fresh.values():
+                try:
+                    items.append(parse(row))
+                except wire.NotIt:
+                    complete = False
+            last = wire.row_id(rows[-1]) if rows else None
+            if more is None:
+                more = len(rows) >= params.get("limit", len(rows) + 1)
+            if not more:
+                return Listing(items=items, complete=complete)
+            if not fresh or last is None or after.get("after") == last:
+                break
+            seen.update(name for name in fresh if name is not None)
+            after = {"after": last}
+        return Listing(items=items, complete=False)
+
+    async def _read(self, path: str, *, parse: Callable[[Any], Any] | None, seconds: float = READ_SECONDS, **request: Any) -> Any:
+        """GET until there is a clear answer: what `parse` makes of a 2xx (`None`: the reply), else the error."""
+        deadline = self._clock.monotonic() + self._patience
+        for pause in (*_PAUSES, None):
+            reply = await self._send("GET", path, seconds=seconds, **request)
+            if isinstance(reply, Reply) and reply.ok:
+                try:
+                    return reply if parse is None else parse(wire.decode(reply.content))
+                except wire.NotIt:
+                    pass
+            error = self._error(reply, doing="the question")
+            if pause is None or not _worth_asking_again(error):
+                raise error
+            wait = max(pause, error.retry_after or 0.0)
+            if self._clock.monotonic() + wait > deadline:
+                raise error
+            await self._clock.sleep(wait)
+        raise AssertionError
+
+    async def _send(self, method: str, path: str, **request: Any) -> Reply | Unreachable | Lost:
+        try:
+            reply = await self._wire.send(method, path, **request)
+        except (Unreachable, Lost) as error:
+            return error
+        self._note_date(reply)
+        return reply
+
+    def _note_date(self, reply: Reply) -> None:
+        from email.utils import parsedate_to_datetime
+
+        try:
+            date = parsedate_to_datetime(reply.headers.get("date", "")).timestamp()
+        except (ValueError, TypeError, OverflowError):
+            return
+        self._server_date = (date, self._clock.monotonic())
+
+    def _error(self, answer: Reply | Unreachable | Lost, *, doing: str) -> EngineError:
+        json = None
+        if isinstance(answer, Reply):
+            try:
+                json = wire.decode(answer.content)
+            except wire.NotIt:
+                json = None
+        return outcome(
+            answer,
+            clean=self.clean,
+            json=json,
+            quota_codes=self.profile.quota_codes,
+            now=self._server_date[0] if self._server_date else self._clock.now(),
+            doing=doing,
+        )
+
+    def _job(self, value: Any, *, listed: bool = False) -> ObservedJob:
+        return wire.job(value, clean=self.clean, now=self._clock.now(), owner=self.owner, listed=listed)
+
+
+def _streamed(line: str) -> str:
+    """Return the text in one line of a stream of completions."""
+    data = line.removeprefix("data:").strip()
+    if not line.startswith("data:") or data == "[DONE]":
+        return ""
+    value = wire.decode(data.encode())
+    if isinstance(value, dict) and value.get("error"):
+        raise StreamRefused(Reply(status=500, content=data.encode()))
+    return wire.chunk(value)
+
+
+def _worth_asking_again(error: EngineError) -> bool:
+    if isinstance(error, Refused):
+        return error.status in _LATER and error.quota in _PATIENT_QUOTAS
+    return True
+
+
+def _same(found: Any, wanted: str) -> Any:
+    if found.id != wanted:
+        raise wire.NotIt
+    return found
+
+
+def _model(value: Any) -> Mapping[str, Any]:
+    if wire.row_id(value) is None:
+        raise wire.NotIt
+    model: Mapping[str, Any] = value
+    return model
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe="") if name not in {".", ".."} else name.replace(".", "%2E")
+
+
+def _oldest_first(events: Sequence[JobEvent]) -> Sequence[JobEvent]:
+    """Return events by time; those of one second in the engine's own order, whichever way round it lists them."""
+
+    def position(event: JobEvent) -> tuple[int, float]:
+        step = event.data.get("step")
+        return event.time, float(step) if isinstance(step, int | float) else -1.0
+
+    steps = [position(event) for event in events if event.data.get("step") is not None] or [position(event) for event in events]
+    newest_first = not steps or steps[0] >= steps[-1]
+    return sorted(reversed(events) if newest_first else events, key=lambda event: event.time)

@@ -1,0 +1,114 @@
+"""From an engine entry of a spec to an `Engine` that can be asked.
+
+Nothing is sent by opening, and nothing is opened that could send a key to the wrong place: the
+origin rule (`origin.check_origin`) is asked before the key is read. An entry without a
+`base_url` of a type that ftspec serves itself runs in process: no port, no key, the same client.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from ftspec.diagnostics import FtspecError
+from ftspec.engines.client import WireEngine
+from ftspec.engines.origin import Origin, check_origin, parse_base_url
+from ftspec.engines.transport import Account, Secret
+from ftspec.printable import looks_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Mapping
+
+    from ftspec.engines.base import Clock, Engine
+    from ftspec.experiment import EngineEntry
+    from ftspec.profile import Profile
+
+_IN_PROCESS = Origin(scheme="http", host="in-process")
+
+
+class KeyMissing(FtspecError):
+    """The variable that should hold an engine's key does not."""
+
+
+def open_engine(
+    entry: EngineEntry,
+    *,
+    profile: Profile,
+    environ: Mapping[str, str],
+    trust: Container[str],
+    clock: Clock | None = None,
+    app_factory: Callable[[EngineEntry], Any] | None = None,
+) -> Engine:
+    """Return the engine that `entry` names.
+
+    `trust` holds the origins that the user trusts; `app_factory` makes the ASGI app of an
+    engine that runs in process. Raises `FtspecError`: no address, an address that a key may not
+    go to, no key.
+    """
+    if profile.in_process and entry.base_url is None:
+        if app_factory is None:
+            raise FtspecError(f"engine `{entry.name}` runs in process, but nothing here can serve it", help="This is a bug in ftspec.")
+        account = Account(origin=_IN_PROCESS, base_url=f"{_IN_PROCESS}/v1")
+        return WireEngine(account, profile=profile, scope=entry.scope, clock=clock, app=app_factory(entry))
+    origin, base_url = address(entry, profile=profile, trust=trust)
+    engines: dict[str, Engine] = {}
+    for variable, key in keys(entry, profile=profile, environ=environ).items():
+        account = Account(
+            origin=origin,
+            base_url=base_url,
+            key=key,
+            key_header=profile.key_header,
+            organization=entry.organization,
+            project=entry.project,
+        )
+        engines[variable] = WireEngine(account, profile=profile, scope=entry.scope, clock=clock, owner=variable or None)
+    if len(engines) == 1:
+        return next(iter(engines.values()))
+    from ftspec.engines.keyring import KeyRing
+
+    return KeyRing(engines)
+
+
+def address(entry: EngineEntry, *, profile: Profile, trust: Container[str]) -> tuple[Origin, str]:
+    """Return where an entry's requests go, if they may go there."""
+    url = entry.base_url or profile.base_url
+    if url is None:
+        raise FtspecError(
+            f"engine `{entry.name}` has no address",
+            help=f"give it one: `engines: {{{entry.name}: {{type: {profile.name}, base_url: ...}}}}`",
+        )
+    origin = check_origin(url, profile=profile, trusted=trust)
+    return origin, f"{origin}{parse_base_url(url)[1]}"
+
+
+def key_variables(entry: EngineEntry, *, profile: Profile, environ: Mapping[str, str]) -> list[str]:
+    """Return the names of the variables that hold keys for an entry (a glob may match several), sorted."""
+    pattern = entry.api_key_env or profile.api_key_env
+    if pattern is None:
+        return []
+    return sorted(name for name, value in environ.items() if value.strip() and fnmatchcase(name, pattern))
+
+
+def keys(entry: EngineEntry, *, profile: Profile, environ: Mapping[str, str]) -> dict[str, Secret | None]:
+    """Return the keys of an entry by variable; `{"": None}` where the engine needs none."""
+    variables = key_variables(entry, profile=profile, environ=environ)
+    if variables:
+        return {name: _key(name, environ[name]) for name in variables}
+    pattern = entry.api_key_env or profile.api_key_env
+    if pattern is None and not profile.needs_key:
+        return {"": None}
+    if pattern is None:
+        raise KeyMissing(f"engine `{entry.name}` needs a key", help="name the variable that holds it: `api_key_env: MY_API_KEY`")
+    if looks_secret(pattern):
+        raise KeyMissing(
+            f"`api_key_env` of engine `{entry.name}` looks like a key, but it is the name of a variable that holds one",
+            help="put the key in a variable, and revoke it if this file was ever shared",
+        )
+    raise KeyMissing(f"engine `{entry.name}` needs a key, and `{pattern}` is not set", help=f"export {pattern}=...")
+
+
+def _key(variable: str, value: str) -> Secret:
+    value = value.strip()
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise KeyMissing(f"the value of `{variable}` cannot be a key: it holds blanks or other characters that no key has")
+    return Secret(value)

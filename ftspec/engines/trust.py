@@ -1,0 +1,124 @@
+"""The origins that a user trusts, in a file of the user's own: never part of a repo.
+
+`$XDG_CONFIG_HOME/ftspec/trust.json` (else `~/.config/ftspec/trust.json`), mode 0600:
+
+    {"format_version": 1, "origins": {"https://tunes.example.com": {"since": "2026-11-20"}}}
+
+A file that others can write, that is not ours, or that lies inside the project is not believed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftspec.diagnostics import FtspecError
+from ftspec.engines.origin import OriginRefused, parse_origin
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FORMAT_VERSION = 1
+
+
+class TrustError(FtspecError):
+    """The file of trusted origins cannot be believed or changed."""
+
+
+class TrustStore:
+    """The trusted origins (`str(Origin)`), with the day on which each was trusted."""
+
+    def __init__(self, path: Path, origins: Mapping[str, str] | None = None) -> None:
+        self.path = path
+        self._origins = dict(origins or {})
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str], *, project_root: Path | None = None) -> TrustStore:
+        """Read the user's file (a missing one trusts nobody). `project_root`: where it may not be."""
+        path = trust_path(environ)
+        if project_root is not None and path.resolve().is_relative_to(project_root.resolve()):
+            raise TrustError(
+                f"`{path}` lies inside the project, so it cannot say what is trusted",
+                help="set `XDG_CONFIG_HOME` to a folder outside the project",
+            )
+        try:
+            return cls(path, _read(path))
+        except FileNotFoundError:
+            return cls(path)
+
+    def __contains__(self, origin: object) -> bool:
+        """Whether this origin (`str(Origin)`) is trusted."""
+        return origin in self._origins
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        """Yield each origin and the day since when it is trusted, sorted."""
+        return iter(sorted(self._origins.items()))
+
+    def add(self, text: str, *, day: str) -> str:
+        """Trust an origin from now on (durable on return); returns how it is written."""
+        origin = str(parse_origin(text))
+        self._origins.setdefault(origin, day)
+        self._write()
+        return origin
+
+    def remove(self, text: str) -> str:
+        """Trust an origin no longer; returns how it was written."""
+        origin = str(parse_origin(text))
+        if origin not in self._origins:
+            raise TrustError(f"`{origin}` is not trusted", help="`ftspec trust --list` shows what is")
+        del self._origins[origin]
+        self._write()
+        return origin
+
+    def _write(self) -> None:
+        value = {"format_version": FORMAT_VERSION, "origins": {name: {"since": day} for name, day in self}}
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+            temporary.unlink(missing_ok=True)
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+                json.dump(value, file, indent=2)
+                file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.path)
+        except OSError as error:
+            raise TrustError(f"`{self.path}` cannot be written: {error.strerror}") from None
+
+
+def trust_path(environ: Mapping[str, str]) -> Path:
+    """Return where the user's trusted origins are kept."""
+    config = environ.get("XDG_CONFIG_HOME", "")
+    folder = Path(config) if Path(config).is_absolute() else Path(environ.get("HOME") or Path.home()) / ".config"
+    return folder / "ftspec" / "trust.json"
+
+
+def _read(path: Path) -> dict[str, str]:
+    with path.open("rb") as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode) or about.st_mode & 0o022 or about.st_uid not in {os.getuid(), 0}:
+            raise TrustError(f"`{path}` can be changed by others, so it is not believed", help=f"chmod 600 {path}")
+        content = file.read(2**20)
+    try:
+        value = json.loads(content)
+        return {_checked(name): str(about_it["since"]) for name, about_it in _origins(value).items()}
+    except (ValueError, KeyError, TypeError, OriginRefused):
+        raise TrustError(f"`{path}` is damaged or of a newer ftspec", help="move it away and trust again: `ftspec trust ORIGIN`") from None
+
+
+def _origins(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict) or value["format_version"] != FORMAT_VERSION or not isinstance(value["origins"], dict):
+        msg = "not a trust file"
+        raise ValueError(msg)
+    return value["origins"]
+
+
+def _checked(name: str) -> str:
+    if str(parse_origin(name)) != name:
+        msg = "not written as an origin"
+        raise ValueError(msg)
+    return name
