@@ -91,8 +91,8 @@ def total(costs: Iterable[Cost]) -> Cost:
     priced = {cost.currency for cost in parts if cost.high}
     one_currency = len(priced) <= 1  # euros and dollars have no sum
     return Cost(
-        low=_sum([cost.low for cost in parts]) if one_currency else None,
-        high=_sum([cost.high for cost in parts]) if one_currency else None,
+        low=_money([cost.low for cost in parts]) if one_currency else None,
+        high=_money([cost.high for cost in parts]) if one_currency else None,
         tokens=_sum([cost.tokens for cost in parts]),
         tokens_low=_sum([cost.tokens_low for cost in parts]),
         tokens_high=_sum([cost.tokens_high for cost in parts]),
@@ -100,6 +100,11 @@ def total(costs: Iterable[Cost]) -> Cost:
         currency=priced.pop() if len(priced) == 1 else "USD",
         price_date=min((cost.price_date for cost in parts if cost.price_date), default=None),
     )
+
+
+def _money(parts: list[float | None]) -> float | None:
+    found = _sum(parts)
+    return None if found is None else float(found)
 
 
 def _sum(parts: list[Number | None]) -> Number | None:
