@@ -106,13 +106,14 @@ class _Page:
 
     def _wrapped(self, label: str, values: Sequence[str], column: int) -> str:
         """Return a label and comma-separated values, a few lines of them at most."""
-        room = self.width - len(_INDENT) - column
+        many = f" ... ({len(values):,} values)"
         lines: list[str] = [""]
         for i, value in enumerate(values):
             piece = printable(value) + ("," if i + 1 < len(values) else "")
+            room = self.width - len(_INDENT) - column - (0 if len(lines) == 1 or self.full else len(many))
             if lines[-1] and width_of(lines[-1]) + 1 + width_of(piece) > room:
                 if len(lines) == 2 and not self.full:
-                    lines[-1] += f" ... ({len(values):,} values)"
+                    lines[-1] += many
                     break
                 lines.append("")
             lines[-1] += (" " if lines[-1] else "") + piece
@@ -197,8 +198,8 @@ class _Page:
         groups: dict[str, list[str]] = {}
         samples: dict[str, int] = {}
         for run in self.summary.evals:
-            asked = run.address or run.model or KNOWN_AFTER_APPLY
-            groups.setdefault(run.eval.name, []).append(asked if run.step is None else f"{asked} step {run.step}")
+            whom = run.address or run.model or KNOWN_AFTER_APPLY
+            groups.setdefault(run.eval.name, []).append(whom if run.step is None else f"{whom} step {run.step}")
             samples[run.eval.name] = samples.get(run.eval.name, 0) + run.samples
         for name, asked in groups.items():
             if self.full or len(asked) == 1:
