@@ -27,8 +27,8 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     engine: str
     model: str
-    source: str
-    date: str
+    source: str = "spec"
+    date: str | None = None
     confidence: str = "documented"
     training: float | None = None
     input: float | None = None
@@ -55,19 +55,15 @@ class PriceTable(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
 
-def shipped() -> PriceTable:
-    """Return the table that comes with ftspec."""
-    return msgspec.json.decode(Path(__file__).with_name("prices.json").read_bytes(), type=PriceTable)
-
-
-def with_prices_of_spec(table: PriceTable, prices: Mapping[str, Any], *, today: str) -> PriceTable:
-    """Return the table with a spec's `prices:` before its own rows."""
+def price_table(prices: Mapping[str, Any] | None = None) -> PriceTable:
+    """Return the table that comes with ftspec, with a spec's `prices:` before its rows."""
+    shipped = msgspec.json.decode(Path(__file__).with_name("prices.json").read_bytes(), type=PriceTable)
     own = tuple(
-        Price(engine=engine, model=model, **({"source": "spec", "date": today, "confidence": "given"} | _row(row)))
-        for engine, models in prices.items()
+        Price(engine=engine, model=model, **({"confidence": "given"} | _row(row)))
+        for engine, models in (prices or {}).items()
         for model, row in models.items()
     )
-    return msgspec.structs.replace(table, rows=own + table.rows) if own else table
+    return msgspec.structs.replace(shipped, rows=own + shipped.rows) if own else shipped
 
 
 def _row(row: Any) -> dict[str, Any]:
