@@ -61,7 +61,7 @@ class WireEngine:
         self._clock: Clock = clock or SystemClock()
         self._patience = patience
         self._server_date: tuple[float, float] | None = None
-        self._labels_come_back = profile.metadata and profile.list_filter
+        self._asked_the_time = False
 
     def __repr__(self) -> str:
         return f"WireEngine({self.profile.name!r}, scope={self.scope!r})"
@@ -88,10 +88,7 @@ class WireEngine:
         job: ObservedJob = await self.purchase(
             "/fine_tuning/jobs", self._job, doing="the launch", seconds=CREATE_SECONDS, body=request.body, headers=headers
         )
-        label = job.metadata.get(KEY)
-        if label is not None:
-            self._labels_come_back = True
-        if label not in {None, request.key}:
+        if job.metadata.get(KEY, request.key) != request.key:
             raise UnknownOutcome(f"the launch was answered with another job (`{self.clean(job.id)}`)")
         return job
 
@@ -102,19 +99,14 @@ class WireEngine:
     async def find_jobs(self, *, key: str | None = None, since: int | None = None) -> Listing[ObservedJob]:
         """Return jobs labelled with `key`, or all created since a Unix time.
 
-        Where nothing shows that the engine keeps labels, not finding one proves nothing: the
-        listing is not complete. Ask by time then, and compare models and files.
+        By key, an engine that keeps no labels never has a complete list.
         """
         params: dict[str, Any] = {"limit": PAGE}
         if key is not None and self.profile.list_filter:
             params["metadata"] = {KEY: key}
         listing = await self._list("/fine_tuning/jobs", params, lambda value: self._job(value, listed=True))
-        if any(KEY in job.metadata for job in listing.items):
-            self._labels_come_back = True
-        found = [
-            job for job in listing.items if (key is None or job.metadata.get(KEY) == key) and (since is None or job.created_at >= since)
-        ]
-        return Listing(items=found, complete=listing.complete and (key is None or bool(found) or self._labels_come_back))
+        found = [job for job in listing.items if (key is None or job.metadata.get(KEY) == key) and (since is None or job.created_at >= since)]
+        return Listing(items=found, complete=listing.complete and (key is None or self.profile.metadata))
 
     async def events(self, job_id: str) -> Listing[JobEvent]:
         """Return all events, oldest first."""
@@ -172,9 +164,10 @@ class WireEngine:
             raise failure
 
     async def server_time(self) -> int | None:
-        """Return the engine's clock in Unix seconds, from the last `Date` it sent; asks it if it never did."""
-        if self._server_date is None:
-            await self._read("/models", parse=None)
+        """Return the engine's clock in Unix seconds, from the last `Date` it sent; asks once if it sent none."""
+        if self._server_date is None and not self._asked_the_time:
+            self._asked_the_time = True
+            await self._send("GET", "/models", seconds=READ_SECONDS)
         if self._server_date is None:
             return None
         date, seen = self._server_date

@@ -264,7 +264,7 @@ class _Gate:
         if (url.scheme, url.host, url.port) != self._account.origin.parts or url.userinfo:
             msg = "a request to another origin was stopped"
             raise Unreachable(msg)
-        headers = {**self._account.headers(), **call.headers}
+        headers = {"host": url.netloc.decode(), **self._account.headers(), **call.headers}
         body: dict[str, Any] = {"stream": request.stream}
         if "content-length" not in headers:
             body = {"content": b"".join([chunk async for chunk in request.stream])}
