@@ -13,7 +13,7 @@ from typing import Any
 from ftspec.diagnostics import Diagnostic, Place, Severity, fold_repeated
 from ftspec.printable import printable
 from ftspec.render.json import diagnostic_dict, dumps
-from ftspec.render.style import Role, Style, plain
+from ftspec.render.style import Role, Style, style_for
 from ftspec.render.table import width_of
 from ftspec.render.words import count
 
@@ -23,9 +23,10 @@ _EXCERPT = 120
 """Longest excerpt: a minified file has lines of a megabyte."""
 
 
-def to_text(diagnostics: Iterable[Diagnostic], *, style: Style = plain) -> str:
-    """Return all problems as text, one empty line between them; ends in a line feed unless there is none."""
-    return "\n".join("\n".join(_lines(one, style)) + "\n" for one in fold_repeated(diagnostics))
+def to_text(diagnostics: Iterable[Diagnostic], *, color: bool = False) -> str:
+    """Return all problems as text, an empty line between them."""
+    style = style_for(color=color)
+    return "\n\n".join("\n".join(_lines(one, style)) for one in fold_repeated(diagnostics))
 
 
 def summary_text(diagnostics: Iterable[Diagnostic]) -> str:
@@ -104,8 +105,8 @@ def to_github(diagnostics: Iterable[Diagnostic]) -> str:
             properties = {"file": one.at.path} | _position(one.at) | properties
         body = one.message + (f" (seen {one.count:,} times)" if one.count > 1 else "") + (f"\n{one.help}" if one.help else "")
         shown = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
-        lines.append(f"::{kinds[one.severity]} {shown}::{_escaped(printable(body, newlines=True))}\n")
-    return "".join(lines)
+        lines.append(f"::{kinds[one.severity]} {shown}::{_escaped(printable(body, newlines=True))}")
+    return "\n".join(lines)
 
 
 def _position(place: Place) -> dict[str, str]:

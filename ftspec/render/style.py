@@ -39,3 +39,8 @@ def plain(text: str, role: Role) -> str:  # noqa: ARG001 the protocol's paramete
 def ansi(text: str, role: Role) -> str:
     """Return the text between ANSI colour codes."""
     return f"\x1b[{_CODES[role]}m{text}\x1b[0m" if text else text
+
+
+def style_for(*, color: bool) -> Style:
+    """Return the style of a stream that shows colour, or does not."""
+    return ansi if color else plain

@@ -2,7 +2,7 @@
 
 Cells are made printable; widths are those of a terminal (East Asian characters take two
 columns, combining marks none). The table is as wide as its content: a cell is never cut, because
-people copy addresses and model names.
+people copy addresses and model names. Like all text of `render`, it has no line feed at its end.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from ftspec.printable import printable
-from ftspec.render.style import Style, plain
+from ftspec.render.style import style_for
 
 
 def width_of(text: str) -> int:
@@ -21,16 +21,19 @@ def width_of(text: str) -> int:
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def table(
-    headers: Sequence[str], rows: Sequence[Sequence[object]], *, style: Style = plain, right: Sequence[str] = (), gap: str = "  "
-) -> str:
-    """Return rows under headers as aligned columns; columns named in `right` are right-aligned. `None` is an empty cell."""
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, color: bool = False, gap: str = "  ") -> str:
+    """Return rows under headers as aligned columns, columns of numbers to the right. `None` is an empty cell."""
+    style = style_for(color=color)
     cells = [[printable("" if cell is None else str(cell)) for cell in row] for row in rows]
     widths = [max([width_of(head), *(width_of(row[i]) for row in cells)]) for i, head in enumerate(headers)]
-    to_right = [head in right for head in headers]
+    to_right = [_numbers([row[i] for row in rows]) for i in range(len(headers))]
     lines = [style(_line(list(headers), widths, to_right, gap), "strong")]
-    lines += [_line(row, widths, to_right, gap) for row in cells]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + [_line(row, widths, to_right, gap) for row in cells])
+
+
+def _numbers(column: Sequence[object]) -> bool:
+    given = [cell for cell in column if cell is not None]
+    return bool(given) and all(isinstance(cell, (int, float)) and not isinstance(cell, bool) for cell in given)
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], to_right: Sequence[bool], gap: str) -> str:

@@ -16,7 +16,7 @@ from ftspec.actions import KeepJob, LaunchJob, Plan, Reason, UploadFile, WaitJob
 from ftspec.planner.cost import known_part
 from ftspec.printable import printable
 from ftspec.render.cells import Cells, fold
-from ftspec.render.style import Role, Style, plain
+from ftspec.render.style import Role, Style, plain, style_for
 from ftspec.render.summary import Summary, summarise
 from ftspec.render.table import width_of
 from ftspec.render.words import (
@@ -42,18 +42,18 @@ _ROLES: dict[str, Role] = {"+": "add", "+/.": "change", "!": "bad", "?": "warn",
 _INDENT = "      "
 
 
-def to_text(plan: Plan, *, full: bool = False, style: Style = plain, width: int = 80) -> str:
-    """Return the plan as text that ends in a line feed."""
+def to_text(plan: Plan, *, full: bool = False, color: bool = False, width: int = 80) -> str:
+    """Return the plan as text, without a line feed at its end."""
     summary = summarise(plan)
-    page = _Page(plan, summary, full=full, style=style, width=width)
+    page = Page(plan, summary, full=full, style=style_for(color=color), width=width)
     body = list(page.body())
-    return "\n".join([*body, *([""] if body else []), *page.footer()]) + "\n"
+    return "\n".join([*body, *([""] if body else []), *page.footer()])
 
 
-class _Page:
-    """Writes one plan; holds what all its lines need."""
+class Page:
+    """Writes one plan, or the part of it that `summary` holds."""
 
-    def __init__(self, plan: Plan, summary: Summary, *, full: bool, style: Style, width: int) -> None:
+    def __init__(self, plan: Plan, summary: Summary, *, full: bool = False, style: Style = plain, width: int = 80) -> None:
         self.plan = plan
         self.summary = summary
         self.full = full
