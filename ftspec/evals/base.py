@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ftspec.diagnostics import FtspecError
-from ftspec.evals.template import MissingField, Template
+from ftspec.evals.template import MissingField, Reference, Template
 
 if TYPE_CHECKING:
     from ftspec.engines.base import ChatAnswer
@@ -108,6 +108,14 @@ class Grader(BaseModel, abc.ABC):
     def code(self) -> tuple[Code, ...]:
         """Return the user code it runs (`--allow-code`)."""
         return ()
+
+    def bounds(self) -> tuple[float, float] | None:
+        """Return the lowest and the highest possible score, `None` where the definition does not say."""
+        return 0.0, 1.0
+
+    def references(self) -> tuple[Reference, ...]:
+        """Return the references of its templates, so that rows can be checked before anybody is asked."""
+        return tuple(one for value in self.__dict__.values() if isinstance(value, Template) for one in value.references)
 
     @abc.abstractmethod
     async def grade(self, sample: Mapping[str, Any], item: Mapping[str, Any], context: Context) -> Grade:

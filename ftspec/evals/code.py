@@ -21,7 +21,7 @@ from ftspec.diagnostics import FtspecError
 from ftspec.printable import printable
 
 LARGEST = 1 << 20
-"""Bytes of a grader's source."""
+"""Bytes of a file that a grader or prompt names."""
 
 
 class CodeError(Exception):
@@ -50,23 +50,26 @@ def inlined(definition: Mapping[str, Any], root: Path) -> dict[str, Any]:
     given = dict(definition)
     if given.get("type") == "python" and isinstance(path := given.get("path"), str):
         del given["path"]
-        return {**given, "source": _read(path, root)}
+        return {**given, "source": read_text(path, root, what="grader")}
     if given.get("type") == "multi" and isinstance(inner := given.get("graders"), Mapping):
         return {**given, "graders": {name: inlined(one, root) if isinstance(one, Mapping) else one for name, one in inner.items()}}
     return given
 
 
-def _read(path: str, root: Path) -> str:
-    shown = printable(path)
+def read_text(path: str, root: Path, *, what: str) -> str:
+    """Return a text file of the project, with LF (`FtspecError`: outside it, too large, not text)."""
+    shown = f"the {what} file `{printable(path)}`"
     found = (root / path).resolve()
     if not found.is_relative_to(root.resolve()):
-        raise FtspecError(f"the grader file `{shown}` is outside the project's root")
+        raise FtspecError(f"{shown} is outside the project's root")
     try:
-        raw = found.read_bytes()
-        if len(raw) > LARGEST:
-            raise FtspecError(f"the grader file `{shown}` is larger than {LARGEST} bytes")
-        return raw.decode().replace("\r\n", "\n")
+        with found.open("rb") as file:
+            raw = file.read(LARGEST + 1)
     except OSError as error:
-        raise FtspecError(f"the grader file `{shown}` cannot be read: {error.strerror}") from None
+        raise FtspecError(f"{shown} cannot be read: {error.strerror}") from None
+    if len(raw) > LARGEST:
+        raise FtspecError(f"{shown} is larger than {LARGEST} bytes")
+    try:
+        return raw.decode().replace("\r\n", "\n")
     except UnicodeDecodeError:
-        raise FtspecError(f"the grader file `{shown}` is not UTF-8") from None
+        raise FtspecError(f"{shown} is not UTF-8") from None

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ftspec.evals.base import Context, ModelGrader, Problem
-from ftspec.evals.template import Template, fill_tree
+from ftspec.evals.template import Reference, Template, fill_tree
 
 if TYPE_CHECKING:
     from ftspec.engines.base import ChatAnswer
@@ -55,6 +55,22 @@ def _check_templates(content: Any) -> None:
         case _:
             msg = "must be text, or parts of type `input_text`, `output_text` or `input_image`"
             raise ValueError(msg)
+
+
+def message_references(messages: Sequence[Mapping[str, Any]]) -> tuple[Reference, ...]:
+    """Return the references in the messages of a model grader."""
+    return tuple(one for message in messages for text in _texts(message["content"]) for one in Template(text).references)
+
+
+def _texts(content: Any) -> Iterable[str]:
+    match content:
+        case str():
+            yield content
+        case {"text": str(text)} | {"image_url": str(text)}:
+            yield text
+        case _:
+            for part in content:
+                yield from _texts(part)
 
 
 def messages_for(

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from ftspec.evals.base import Context, Grade, ModelGrader, Problem, ungraded
-from ftspec.evals.judging import JudgeNonsense, ask_for_object, message_problems, messages_for, shortened
+from ftspec.evals.judging import JudgeNonsense, ask_for_object, message_problems, message_references, messages_for, shortened
+from ftspec.evals.template import Reference
 
 
 class LabelModel(ModelGrader):
@@ -29,6 +30,10 @@ class LabelModel(ModelGrader):
                 yield Problem("passing_labels", f"`{label}` is not one of `labels`")
         if not self.passing_labels:
             yield Problem("passing_labels", "is empty: nothing could pass")
+
+    def references(self) -> tuple[Reference, ...]:
+        """Return the references in its messages."""
+        return message_references(self.input)
 
     async def grade(self, sample: Mapping[str, Any], item: Mapping[str, Any], context: Context) -> Grade:
         """Ask the judge for a label."""

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from ftspec.evals.base import Context, Grade, Grader, Problem, parse, ungraded
 from ftspec.evals.code import Code
 from ftspec.evals.formula import Formula, FormulaError
+from ftspec.evals.template import Reference
 
 
 class Multi(Grader):
@@ -59,6 +60,14 @@ class Multi(Grader):
     def code(self) -> tuple[Code, ...]:
         """Return the code of all its graders."""
         return tuple(code for grader in self._graders.values() for code in grader.code())
+
+    def bounds(self) -> tuple[float, float] | None:
+        """Return nothing: a formula has no known range."""
+        return None
+
+    def references(self) -> tuple[Reference, ...]:
+        """Return the references of all its graders."""
+        return tuple(reference for grader in self._graders.values() for reference in grader.references())
 
     async def grade(self, sample: Mapping[str, Any], item: Mapping[str, Any], context: Context) -> Grade:
         """Grade with every grader, then calculate."""

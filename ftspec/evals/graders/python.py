@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ftspec.evals.base import Context, Grade, Grader, Problem, ungraded
 from ftspec.evals.code import Code, CodeError
-from ftspec.evals.template import Template
+from ftspec.evals.template import Reference, Template
 
 
 class Python(Grader):
@@ -60,6 +60,14 @@ class Python(Grader):
     def code(self) -> tuple[Code, ...]:
         """Return its code."""
         return (self._code,)
+
+    def bounds(self) -> tuple[float, float] | None:
+        """Return nothing: code may return any number."""
+        return None
+
+    def references(self) -> tuple[Reference, ...]:
+        """Return those of `input` and `reference`, where the function gets them."""
+        return () if self.function is None else (*self.input.references, *self.reference.references)
 
     async def grade(self, sample: Mapping[str, Any], item: Mapping[str, Any], context: Context) -> Grade:
         """Call the function in its process."""

@@ -12,7 +12,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ftspec.evals.base import Context, Grade, ModelGrader, Problem, ungraded
-from ftspec.evals.judging import JudgeNonsense, ask_for_object, message_problems, messages_for, shortened
+from ftspec.evals.judging import JudgeNonsense, ask_for_object, message_problems, message_references, messages_for, shortened
+from ftspec.evals.template import Reference
 
 
 class ScoreModel(ModelGrader):
@@ -29,6 +30,14 @@ class ScoreModel(ModelGrader):
         yield from message_problems("input", self.input)
         if len(self.range) != 2 or self.range[0] >= self.range[1]:
             yield Problem("range", "must be two numbers, the smaller one first")
+
+    def bounds(self) -> tuple[float, float] | None:
+        """Return the range."""
+        return self.range[0], self.range[1]
+
+    def references(self) -> tuple[Reference, ...]:
+        """Return the references in its messages."""
+        return message_references(self.input)
 
     async def grade(self, sample: Mapping[str, Any], item: Mapping[str, Any], context: Context) -> Grade:
         """Ask the judge for a score."""

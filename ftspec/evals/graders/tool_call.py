@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from ftspec.evals.base import Grade, Problem, PureGrader, ungraded
-from ftspec.evals.template import Template, fill_tree
+from ftspec.evals.template import Reference, Template, fill_tree
 
 Call = tuple[str, Any]
 
@@ -43,6 +43,10 @@ class ToolCall(PureGrader):
         for i, call in enumerate(self.reference):
             if not isinstance(call.get("name"), str) or not set(call) <= {"name", "arguments"}:
                 yield Problem(f"reference.{i}", "must be `{name, arguments}`")
+
+    def references(self) -> tuple[Reference, ...]:
+        """Return the one reference, where it is one."""
+        return Template(self.reference).references if isinstance(self.reference, str) else ()
 
     def compare(self, sample: Mapping[str, Any], item: Mapping[str, Any]) -> Grade:
         """Count the calls that are right."""

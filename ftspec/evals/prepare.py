@@ -1,0 +1,81 @@
+"""From the eval that a spec declares to one that can be planned, keyed and run. Runs nothing.
+
+Files that graders and prompts name are read in, so that the eval's key holds their content and
+not their place; `preset: classification` becomes the grader that it means; every definition is
+checked. `plan`, `apply` and `eval` all start from the prepared eval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ftspec.diagnostics import Diagnostic, FtspecError, error
+from ftspec.evals.base import check_definition, parse
+from ftspec.evals.classification import PRESET_GRADER
+from ftspec.evals.code import Code, inlined, read_text
+from ftspec.evals.gates import gate_problems, parse_gate
+from ftspec.evals.items import prompt_problems
+from ftspec.experiment import DesiredEval
+
+KINDS = ("inspect", "command")
+"""Values of the option `kind` for evals that another harness runs."""
+
+
+def prepare(eval: DesiredEval, *, root: Path) -> tuple[DesiredEval, list[Diagnostic]]:  # noqa: A002 the word for it
+    """Return the eval with everything read in, and what is wrong with it."""
+    problems: list[Diagnostic] = []
+    graders: dict[str, dict[str, Any]] = {}
+    declared = dict(eval.graders)
+    if not declared and eval.options.get("preset") == "classification":
+        declared = {"correct": PRESET_GRADER}
+    for name, definition in declared.items():
+        try:
+            graders[name] = inlined(definition, root)
+        except FtspecError as unreadable:
+            problems.append(error("bad-grader", unreadable.message, at=eval.grader_places.get(name, eval.at)))
+            continue
+        problems += [
+            error("bad-grader", problem, at=eval.grader_places.get(name, eval.at)) for problem in check_definition(name, graders[name])
+        ]
+    prompt, more = _prompt(eval, root)
+    problems += more
+    for gate in eval.require:
+        try:
+            wrong = gate_problems(parse_gate(gate), declared, labelled=eval.options.get("preset") == "classification")
+        except FtspecError as stop:
+            wrong = [stop.message]
+        problems += [error("bad-gate", one, at=eval.at) for one in wrong]
+    return replace(eval, graders=graders, prompt=prompt), problems
+
+
+def code_of(eval: DesiredEval) -> Mapping[str, Code]:  # noqa: A002 the word for it
+    """Return the user code that the graders of a prepared eval run, by grader, for people to see its digest."""
+    found = {}
+    for name, definition in eval.graders.items():
+        grader, _ = parse(definition)
+        for code in grader.code() if grader is not None else ():
+            found[name] = code
+    return found
+
+
+def judges_of(eval: DesiredEval) -> frozenset[tuple[str | None, str]]:  # noqa: A002 the word for it
+    """Return the judges that a prepared eval asks: (engine entry or `None`, model)."""
+    graders = (parse(definition)[0] for definition in eval.graders.values())
+    return frozenset(judge for grader in graders if grader is not None for judge in grader.models())
+
+
+def _prompt(eval: DesiredEval, root: Path) -> tuple[Any, list[Diagnostic]]:  # noqa: A002 the word for it
+    prompt = eval.prompt
+    if isinstance(prompt, Mapping):
+        if set(prompt) != {"path"} or not isinstance(prompt["path"], str):
+            return None, [
+                error("bad-prompt", f"the prompt of eval `{eval.name}` is text, a list of messages, or `{{path: FILE}}`", at=eval.at)
+            ]
+        try:
+            prompt = read_text(prompt["path"], root, what="prompt")
+        except FtspecError as unreadable:
+            return None, [error("bad-prompt", unreadable.message, at=eval.at)]
+    return prompt, [error("bad-prompt", f"eval `{eval.name}`: {problem}", at=eval.at) for problem in prompt_problems(prompt)]
