@@ -215,6 +215,11 @@ class RecordedEval(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     samples: int = 0
     errors: int = 0
     scores: dict[str, Any] = {}
+    """Per grader: `mean`, `low`, `high`, `n` items, `ungraded`, ..."""
+    counts: dict[str, int] = {}
+    """How many answers were odd: `errors`, `empty`, `refused`, `truncated`."""
+    labels: dict[str, Any] = {}
+    """Label metrics of a classification: `accuracy`, `macro_f1`, `confusion`, ..."""
     result_file: str | None = None
     result_digest: str | None = None
     input_tokens: int | None = None
