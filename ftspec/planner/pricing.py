@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ftspec.planner.cost import MILLION
+
 if TYPE_CHECKING:
-    from ftspec.experiment import DesiredJob
-    from ftspec.planner.prices import Price
+    from collections.abc import Callable, Mapping
+
+    from ftspec.experiment import DesiredJob, Spec
+    from ftspec.planner.prices import Price, PriceTable
     from ftspec.planner.request import PlanRequest
     from ftspec.profile import Profile
 
@@ -40,7 +44,26 @@ class Pricing:
         return self._found[wanted]
 
     def _find(self, job: DesiredJob, model: str) -> Price | None:
-        profile = self.profile(job)
-        known = [base for base in profile.base_models if base.name == model] if profile else []
-        names = (job.engine, profile.name) if profile else (job.engine,)
-        return self._request.prices.find(names, model, parameters=known[0].parameters if known else None)
+        return _row(self._request.prices, job.engine, self.profile(job), model)
+
+
+def _row(prices: PriceTable, engine: str, profile: Profile | None, model: str) -> Price | None:
+    known = [base for base in profile.base_models if base.name == model] if profile else []
+    names = (engine, profile.name) if profile else (engine,)
+    return prices.find(names, model, parameters=known[0].parameters if known else None)
+
+
+def cost_of(spec: Spec, profiles: Mapping[str, Profile], prices: PriceTable) -> Callable[[str, str, str, int], tuple[float, str] | None]:
+    """Return what turns (engine entry, base model, method, trained tokens) into money and currency, or `None` where no price is known."""
+
+    def cost(engine: str, base_model: str, method: str, tokens: int) -> tuple[float, str] | None:
+        entry = spec.engines.get(engine)
+        profile = profiles.get(entry.type) if entry is not None else None
+        price = _row(prices, engine, profile, base_model)
+        if price is None:
+            return (0.0, "USD") if profile is not None and profile.free else None
+        if price.training is None or method == "reinforcement":
+            return None
+        return tokens * price.training / MILLION, price.currency
+
+    return cost
