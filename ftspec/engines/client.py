@@ -8,6 +8,7 @@ and say whether they are complete; rows are filtered here too, because a filter 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -22,21 +23,28 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from typing import BinaryIO
 
+    from ftspec.engines.account import Account
     from ftspec.engines.base import ChatAnswer, Clock, JobEvent, JobRequest, ObservedFile, ObservedJob
-    from ftspec.engines.transport import Account
     from ftspec.profile import Profile
     from ftspec.record import Checkpoint
 
 T = TypeVar("T")
 
-READ_SECONDS = 30.0
-CREATE_SECONDS = 120.0
-CHAT_SECONDS = 300.0
 PAGE = 100
 MAX_PAGES = 2000
 _PAUSES = (0.5, 1.0, 2.0, 4.0)
 _LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 _PATIENT_QUOTAS = frozenset({None, "rate"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Seconds after which an answer counts as lost, by kind of request. Uploads get more by size."""
+
+    read: float = 30.0
+    create: float = 120.0
+    upload: float = 120.0
+    chat: float = 300.0
 
 
 class WireEngine:
@@ -52,6 +60,7 @@ class WireEngine:
         app: Any = None,
         owner: str | None = None,
         patience: float = 60.0,
+        timeouts: Timeouts | None = None,
     ) -> None:
         """`app`: an ASGI app asked in process; `owner`: the name of the variable that holds the key."""
         self.profile = profile
@@ -60,6 +69,7 @@ class WireEngine:
         self._wire = Wire(account, app=app)
         self._clock: Clock = clock or SystemClock()
         self._patience = patience
+        self.timeouts = timeouts or Timeouts()
         self._server_date: tuple[float, float] | None = None
         self._asked_the_time = False
 
@@ -86,7 +96,7 @@ class WireEngine:
         """Buy a job: exactly one POST."""
         headers = {"idempotency-key": request.idempotency_key} if self.profile.idempotency_key else None
         job: ObservedJob = await self.purchase(
-            "/fine_tuning/jobs", self._job, doing="the launch", seconds=CREATE_SECONDS, body=request.body, headers=headers
+            "/fine_tuning/jobs", self._job, doing="the launch", seconds=self.timeouts.create, body=request.body, headers=headers
         )
         if job.metadata.get(KEY, request.key) != request.key:
             raise UnknownOutcome(f"the launch was answered with another job (`{self.clean(job.id)}`)")
@@ -105,7 +115,9 @@ class WireEngine:
         if key is not None and self.profile.list_filter:
             params["metadata"] = {KEY: key}
         listing = await self._list("/fine_tuning/jobs", params, lambda value: self._job(value, listed=True))
-        found = [job for job in listing.items if (key is None or job.metadata.get(KEY) == key) and (since is None or job.created_at >= since)]
+        found = [
+            job for job in listing.items if (key is None or job.metadata.get(KEY) == key) and (since is None or job.created_at >= since)
+        ]
         return Listing(items=found, complete=listing.complete and (key is None or self.profile.metadata))
 
     async def events(self, job_id: str) -> Listing[JobEvent]:
@@ -133,7 +145,9 @@ class WireEngine:
 
     async def content(self, file_id: str) -> bytes:
         """Return the bytes of a (result) file."""
-        reply: Reply = await self._read(f"/files/{_quoted(file_id)}/content", seconds=CHAT_SECONDS, limit=MAX_CONTENT_BYTES, parse=None)
+        reply: Reply = await self._read(
+            f"/files/{_quoted(file_id)}/content", seconds=self.timeouts.chat, limit=MAX_CONTENT_BYTES, parse=None
+        )
         return reply.content
 
     async def models(self) -> Sequence[Mapping[str, Any]]:
@@ -144,14 +158,14 @@ class WireEngine:
     async def chat(self, *, model: str, messages: Sequence[Mapping[str, Any]], **sampling: Any) -> ChatAnswer:
         """Ask a model once; no retry here, because answers cost money."""
         body = {"model": model, "messages": list(messages), **sampling}
-        return await self.purchase("/chat/completions", wire.chat, doing="the question", seconds=CHAT_SECONDS, body=body)
+        return await self.purchase("/chat/completions", wire.chat, doing="the question", seconds=self.timeouts.chat, body=body)
 
     async def chat_stream(self, *, model: str, messages: Sequence[Mapping[str, Any]], **sampling: Any) -> AsyncIterator[str]:
         """Ask a model and yield the text as it comes."""
         body = {"model": model, "messages": list(messages), **sampling, "stream": True}
         failure: EngineError | None = None
         try:
-            async for line in self._wire.lines("/chat/completions", body, seconds=CHAT_SECONDS):
+            async for line in self._wire.lines("/chat/completions", body, seconds=self.timeouts.chat):
                 if text := _streamed(line):
                     yield text
         except StreamRefused as error:
@@ -167,7 +181,7 @@ class WireEngine:
         """Return the engine's clock in Unix seconds, from the last `Date` it sent; asks once if it sent none."""
         if self._server_date is None and not self._asked_the_time:
             self._asked_the_time = True
-            await self._send("GET", "/models", seconds=READ_SECONDS)
+            await self._send("GET", "/models", seconds=self.timeouts.read)
         if self._server_date is None:
             return None
         date, seen = self._server_date
@@ -198,7 +212,7 @@ class WireEngine:
     async def _command(self, job_id: str, verb: str) -> ObservedJob:
         path = f"/fine_tuning/jobs/{_quoted(job_id)}/{verb}"
         return await self.purchase(
-            path, lambda value: _same(self._job(value), job_id), doing=f"the request to {verb}", seconds=READ_SECONDS
+            path, lambda value: _same(self._job(value), job_id), doing=f"the request to {verb}", seconds=self.timeouts.read
         )
 
     async def _one(self, path: str, parse: Callable[[Any], T]) -> T | None:
@@ -240,11 +254,11 @@ class WireEngine:
             after = {"after": last}
         return Listing(items=items, complete=False)
 
-    async def _read(self, path: str, *, parse: Callable[[Any], Any] | None, seconds: float = READ_SECONDS, **request: Any) -> Any:
+    async def _read(self, path: str, *, parse: Callable[[Any], Any] | None, seconds: float | None = None, **request: Any) -> Any:
         """GET until there is a clear answer: what `parse` makes of a 2xx (`None`: the reply), else the error."""
         deadline = self._clock.monotonic() + self._patience
         for pause in (*_PAUSES, None):
-            reply = await self._send("GET", path, seconds=seconds, **request)
+            reply = await self._send("GET", path, seconds=seconds or self.timeouts.read, **request)
             if isinstance(reply, Reply) and reply.ok:
                 try:
                     return reply if parse is None else parse(wire.decode(reply.content))

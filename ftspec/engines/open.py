@@ -11,9 +11,9 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from ftspec.diagnostics import FtspecError
+from ftspec.engines.account import Account, Secret
 from ftspec.engines.client import WireEngine
 from ftspec.engines.origin import Origin, check_origin, parse_base_url
-from ftspec.engines.transport import Account, Secret
 from ftspec.printable import looks_secret
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def open_engine(
             base_url=base_url,
             key=key,
             key_header=profile.key_header,
-            organization=entry.organization,
-            project=entry.project,
+            organization=_label(entry, "organization", entry.organization),
+            project=_label(entry, "project", entry.project),
         )
         engines[variable] = WireEngine(account, profile=profile, scope=entry.scope, clock=clock, owner=variable or None)
     if len(engines) == 1:
@@ -105,6 +105,13 @@ def keys(entry: EngineEntry, *, profile: Profile, environ: Mapping[str, str]) ->
             help="put the key in a variable, and revoke it if this file was ever shared",
         )
     raise KeyMissing(f"engine `{entry.name}` needs a key, and `{pattern}` is not set", help=f"export {pattern}=...")
+
+
+def _label(entry: EngineEntry, name: str, value: str | None) -> str | None:
+    """Return a value that travels in a header, if it can."""
+    if value is not None and not (value.isascii() and value.isprintable() and value.strip() == value != ""):
+        raise FtspecError(f"`{name}` of engine `{entry.name}` holds characters that cannot be sent")
+    return value
 
 
 def _key(variable: str, value: str) -> Secret:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from openai import AsyncOpenAI
 
+    from ftspec.engines.account import Account
     from ftspec.engines.origin import Origin
 
 CONNECT_SECONDS = 10.0
@@ -46,68 +47,6 @@ def _http() -> Any:
     if int(openai.__version__.partition(".")[0]) >= 3:
         return import_module("httpx2")
     return import_module("httpx")
-
-
-class Secret:
-    """A key that does not show itself."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def __repr__(self) -> str:
-        return "Secret(...)"
-
-    def __reduce__(self) -> Any:
-        msg = "a key is never stored"
-        raise TypeError(msg)
-
-    def reveal(self) -> str:
-        """Return the key."""
-        return self._value
-
-    def hide_in(self, text: str) -> str:
-        """Return `text` without the key, whole or abbreviated (`sk-...CRET`)."""
-        import re
-
-        key = self._value
-        if not key:
-            return text
-        text = text.replace(key, "[redacted]")
-        piece = key[-4:] if len(key) >= 8 else None
-        masked = re.compile(r"[^\s\"'`:=,()]*(?:\*{2,}|\u2026|\.{3})[^\s\"'`:=,()]*")
-        return masked.sub(
-            lambda m: "[redacted]" if piece and (m.group().rstrip(".").endswith(piece) or m.group().startswith(key[:3])) else m.group(),
-            text,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """Where requests go and in whose name."""
-
-    origin: Origin
-    base_url: str
-    key: Secret | None = None
-    key_header: str = "bearer"
-    organization: str | None = None
-    project: str | None = None
-
-    def headers(self) -> dict[str, str]:
-        """Return the headers that identify the account."""
-        from ftspec import __version__
-
-        headers = {"user-agent": f"ftspec/{__version__}", "accept-encoding": "identity"}
-        if self.key is not None and self.key_header == "bearer":
-            headers["authorization"] = f"Bearer {self.key.reveal()}"
-        elif self.key is not None:
-            headers[self.key_header] = self.key.reveal()
-        if self.organization is not None:
-            headers["openai-organization"] = self.organization
-        if self.project is not None:
-            headers["openai-project"] = self.project
-        return headers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,6 @@ PART = 16 * 2**20
 BLOCK = 2**20
 _PARTS_AT_ONCE = 4
 _PART_TRIES = 4
-_SECONDS = 120.0
 _SLOWEST = 64 * 2**10
 """Bytes a second below which a connection counts as broken."""
 
@@ -95,7 +94,7 @@ async def _post(engine: WireEngine, path: str, body: _Body, parse: Callable[[Any
             path,
             parse,
             doing="the upload",
-            seconds=_SECONDS + body.form.size / _SLOWEST,
+            seconds=engine.timeouts.upload + body.form.size / _SLOWEST,
             content=body,
             headers=body.form.headers,
         )
@@ -112,7 +111,9 @@ async def _in_parts(
     import hashlib
 
     opened = {"filename": name, "bytes": size, "purpose": purpose, "mime_type": "application/jsonl"}
-    upload_id = await _before_purchase(engine.purchase("/uploads", _upload_id, doing="the upload", seconds=_SECONDS, body=opened))
+    upload_id = await _before_purchase(
+        engine.purchase("/uploads", _upload_id, doing="the upload", seconds=engine.timeouts.upload, body=opened)
+    )
     path = f"/uploads/{upload_id}"
     checksum = hashlib.md5(usedforsecurity=False)
     turns = asyncio.Semaphore(_PARTS_AT_ONCE)
@@ -138,7 +139,7 @@ async def _in_parts(
         raise errors.exceptions[0] from None
     complete = {"part_ids": [part.result() for part in parts], "md5": checksum.hexdigest()}
     return await engine.purchase(
-        f"{path}/complete", lambda value: _completed(value, engine), doing="the upload", seconds=_SECONDS, body=complete
+        f"{path}/complete", lambda value: _completed(value, engine), doing="the upload", seconds=engine.timeouts.upload, body=complete
     )
 
 
@@ -172,7 +173,7 @@ async def _give_up(engine: WireEngine, path: str) -> None:
     import contextlib
 
     with contextlib.suppress(EngineError):
-        await engine.purchase(f"{path}/cancel", _upload_id, doing="the upload", seconds=_SECONDS)
+        await engine.purchase(f"{path}/cancel", _upload_id, doing="the upload", seconds=engine.timeouts.upload)
 
 
 def _upload_id(value: Any) -> str:
