@@ -33,10 +33,8 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "ftspec.graders"
 
 
-class GraderStopped(FtspecError):
+class GraderStopped(FtspecError, ValueError):
     """A grader cannot run at all (no isolation, code not allowed): the eval stops before it asks anybody."""
-
-    exit_code = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

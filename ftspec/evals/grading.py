@@ -1,20 +1,23 @@
 """Grading one answer: the sample that graders see, and the sync form for reinforcement trainers.
 
-`sample_of` makes the `sample` of templates from an engine's answer. `grade_sync` is what a
-trainer in this process calls, thousands of times, with the same definition; `SyncGrader` keeps
-the parsed definition and its processes between the calls.
+`sample_of` makes the `sample` of templates from an engine's answer. `SyncGraders` (`grade_sync` is
+one that runs no code) is what a trainer in this process calls, thousands of times, with the same
+definition: parsed definitions and their processes are kept between the calls.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ftspec.evals.base import Grade, Grader, GraderStopped, MissingField, ModelGrader, bind, ungraded
 from ftspec.evals.code import Code, CodeError
+from ftspec.fingerprint import canonical_json
 
 if TYPE_CHECKING:
     from ftspec.engines.base import ChatAnswer
@@ -103,18 +106,43 @@ class SyncGrader:
         )
 
 
-def grade_sync(
-    definition: Mapping[str, Any], sample: Mapping[str, Any] | str, item: Mapping[str, Any], *, allow_code: bool = False
-) -> float:
-    """Return the score of one answer (a `sample`, or its text). `GraderStopped` where it cannot be graded.
+class SyncGraders:
+    """Graders by definition, kept between calls, for who gets a definition with each answer."""
 
-    For many answers with one definition, keep a `SyncGrader`.
-    """
-    with SyncGrader(definition, allow_code=allow_code) as grader:
-        grade = grader.grade(sample_of(sample) if isinstance(sample, str) else sample, item)
-    if grade.score is None:
-        raise GraderStopped(f"the answer could not be graded: {grade.error}")
-    return grade.score
+    def __init__(self, *, allow_code: bool = False, isolation: str | None = None, keep: int = 8) -> None:
+        self._allow_code, self._isolation, self._keep = allow_code, isolation, keep
+        self._graders: dict[bytes, SyncGrader] = {}
+        self._lock = threading.Lock()
+        atexit.register(self.close)
+
+    def __call__(self, definition: Mapping[str, Any], sample: Mapping[str, Any] | str, item: Mapping[str, Any], /) -> float:
+        """Return the score of one answer: a `sample`, or its text (`GraderStopped`, a `ValueError`: it cannot be graded)."""
+        seen = sample_of(sample) if isinstance(sample, str) else {**sample_of(str(sample.get("output_text", ""))), **sample}
+        grade = self._grader(definition).grade(seen, item)
+        if grade.score is None:
+            raise GraderStopped(f"the answer could not be graded: {grade.error}")
+        return grade.score
+
+    def _grader(self, definition: Mapping[str, Any]) -> SyncGrader:
+        key = canonical_json(dict(definition))
+        with self._lock:
+            found = self._graders.pop(key, None) or SyncGrader(definition, allow_code=self._allow_code, isolation=self._isolation)
+            self._graders[key] = found
+            while len(self._graders) > self._keep:
+                self._graders.pop(next(iter(self._graders))).close()
+            return found
+
+    def close(self) -> None:
+        """End all processes."""
+        atexit.unregister(self.close)
+        with self._lock:
+            for grader in self._graders.values():
+                grader.close()
+            self._graders.clear()
+
+
+grade_sync = SyncGraders()
+"""`grade_sync(definition, sample, item) -> float`, for graders that run no code of the project."""
 
 
 def code_refused(codes: Sequence[Code]) -> GraderStopped:

@@ -30,7 +30,6 @@ class Counts:
     empty: int = 0
     refused: int = 0
     truncated: int = 0
-    cached: int = 0
 
     def add(self, sample: Sample) -> None:
         """Count one sample."""
@@ -40,7 +39,6 @@ class Counts:
         self.empty += sample.empty
         self.refused += sample.refused
         self.truncated += sample.truncated
-        self.cached += sample.cached
 
     def odd(self) -> dict[str, int]:
         """Return what a person should know of, where there is any."""
@@ -56,7 +54,6 @@ class Summary:
     scores: Mapping[str, Mapping[str, Any]]
     input_tokens: int | None
     output_tokens: int | None
-    judge_tokens: tuple[int, int]
     labels: Mapping[str, Any] | None = None
 
 
@@ -80,6 +77,8 @@ class EvalResult:
     result_digest: str | None = None
     error: str | None = None
     error_code: str | None = None
+    cached: int = 0
+    """Answers that were not asked for again."""
     retries: int = 0
 
     def values(self) -> dict[str, Any]:
@@ -117,7 +116,7 @@ class _Grader:
 def summarise(samples: Iterable[Sample], *, graders: Mapping[str, Grader], labelled: bool = False) -> Summary:
     """Return the figures of samples; `labelled` adds the label metrics of a classification."""
     counts, by_grader, labels = Counts(), {name: _Grader() for name in graders}, LabelCounts()
-    tokens, judge, known = [0, 0], [0, 0], True
+    tokens, known = [0, 0], True
     for sample in samples:
         counts.add(sample)
         if sample.error is not None:
@@ -125,16 +124,12 @@ def summarise(samples: Iterable[Sample], *, graders: Mapping[str, Grader], label
                 column.ungraded += 1
             continue
         known = known and sample.input_tokens is not None and sample.output_tokens is not None
-        if not sample.cached:
-            tokens[0] += sample.input_tokens or 0
-            tokens[1] += sample.output_tokens or 0
+        tokens[0] += sample.input_tokens or 0
+        tokens[1] += sample.output_tokens or 0
         if labelled:
             labels.add(sample.text, sample.reference)
         for name, column in by_grader.items():
             grade = sample.grades.get(name)
-            if grade is not None:
-                judge[0] += grade.input_tokens
-                judge[1] += grade.output_tokens
             if grade is None or grade.score is None:
                 column.ungraded += 1
                 continue
@@ -148,7 +143,6 @@ def summarise(samples: Iterable[Sample], *, graders: Mapping[str, Grader], label
         scores={name: _score(column, graders[name].bounds()) for name, column in by_grader.items()},
         input_tokens=tokens[0] if known else None,
         output_tokens=tokens[1] if known else None,
-        judge_tokens=(judge[0], judge[1]),
         labels=labels.metrics() if labelled else None,
     )
 

@@ -23,7 +23,7 @@ from ftspec.evals.asking import Asked, Asker, Clock, Hopeless, NotAnswered
 from ftspec.evals.base import Grader, GraderStopped, MissingField, ModelGrader, bind
 from ftspec.evals.code import Code, CodeError
 from ftspec.evals.grading import code_refused, grade_with, sample_of
-from ftspec.evals.money import Money, Price
+from ftspec.evals.money import Bill, Money, Price
 from ftspec.evals.result import Counts, EvalResult, Status, summarise
 from ftspec.evals.samples import GradeRecord, Run, RunHeader, Sample, SampleStore
 from ftspec.evals.template import as_text
@@ -76,6 +76,7 @@ class Progress:
     total: int | None
     done: int = 0
     counts: Counts = field(default_factory=Counts)
+    cached: int = 0
     cost: float | None = 0.0
 
 
@@ -121,7 +122,6 @@ async def run_eval(
     askers |= {name: Asker(engine, clock=clock, attempts=options.attempts) for name, engine in task.judge_engines.items()}
     _check_judges(graders, askers)
     total = _check_items(task, graders)
-    money = Money(eval_.budget, task.price)
     header = RunHeader(
         key=task.key,
         eval=eval_.name,
@@ -135,6 +135,7 @@ async def run_eval(
     processes = _start_code(graders, options)
     try:
         with store.open(header, fresh=options.fresh) as run:
+            money = Money(eval_.budget, task.price, spent=run.spent)
             crew = _Crew(task, graders=graders, run=run, ask=Ask(askers, processes, money))
             crew.show, crew.progress = progress, Progress(total=total)
             await crew.work(options.connections)
@@ -151,6 +152,7 @@ async def run_eval(
         address=task.address,
         step=task.step,
         cost=money.spent,
+        cached=crew.progress.cached,
         currency=money.currency,
         result_file=f"{task.key}/samples.jsonl",
         result_digest=result_digest,
@@ -269,15 +271,16 @@ class _Crew:
 
     async def _one(self, item: EvalItem, repeat: int) -> None:
         self._in_flight += 1
+        bill = Bill(self._money)
         try:
-            sample = await self._sample(item, repeat)
+            sample = await self._sample(item, repeat, bill)
         except Hopeless as stop:
             self._stop("refused", str(stop))
             return
         finally:
             self._in_flight -= 1
-        self._run.add(sample)
-        self._money.sampled()
+        self._run.add(msgspec.structs.replace(sample, cost=bill.amount))
+        self._money.pay(bill)
         self._unfinished += not sample.finished
         self._watch(sample)
         self.progress.done += 1
@@ -293,7 +296,7 @@ class _Crew:
         if not self._any_answer and self._failures >= _HOPELESS_AFTER:
             self._stop("unanswered", f"the first {self._failures} questions all failed: {sample.error}")
 
-    async def _sample(self, item: EvalItem, repeat: int) -> Sample:
+    async def _sample(self, item: EvalItem, repeat: int, bill: Bill) -> Sample:
         sampling = _sampling(self._eval.sampling, item, repeat)
         request = digest({"model": self._run.header.identity, "messages": item.messages, "sampling": sampling, "repeat": repeat})
         blank = Sample(
@@ -308,69 +311,54 @@ class _Crew:
         known = self._run.cached(request, item.id)
         if known is not None:
             earlier, held = known
-            answered = msgspec.structs.replace(blank, **_answer_of(earlier), cached=True)
-            return await self._graded(answered, item, {name: earlier.grades[name] for name in held})
+            self.progress.cached += 1
+            answered = msgspec.structs.replace(blank, **_answer_of(earlier))
+            return await self._graded(answered, item, {name: earlier.grades[name] for name in held}, bill)
         try:
-            answer = await self._ask.model(self._task.model, item.messages, sampling)
+            answer = await self._ask.model(self._task.model, item.messages, sampling, bill)
         except NotAnswered as error:
             return msgspec.structs.replace(blank, error=str(error))
-        return await self._graded(msgspec.structs.replace(blank, **_answer_of(answer)), item, {})
+        return await self._graded(msgspec.structs.replace(blank, **_answer_of(answer)), item, {}, bill)
 
-    async def _graded(self, answered: Sample, item: EvalItem, held: dict[str, GradeRecord]) -> Sample:
+    async def _graded(self, answered: Sample, item: EvalItem, held: dict[str, GradeRecord], bill: Bill) -> Sample:
         seen = sample_of(answered.text, tool_calls=answered.tool_calls, finish_reason=answered.finish_reason, refusal=answered.refusal)
-        grades = {name: held.get(name) or await self._grade(grader, seen, item) for name, grader in self._graders.items()}
+        grades = {name: held.get(name) or await self._grade(grader, seen, item, bill) for name, grader in self._graders.items()}
         return msgspec.structs.replace(answered, grades=grades)
 
-    async def _grade(self, grader: Grader, seen: Mapping[str, Any], item: EvalItem) -> GradeRecord:
-        context = self._ask.for_one_grade()
+    async def _grade(self, grader: Grader, seen: Mapping[str, Any], item: EvalItem, bill: Bill) -> GradeRecord:
+        context = _GradeContext(self._ask, bill)
         try:
             grade = await grade_with(grader, seen, item.item, context)
         except (NotAnswered, Hopeless) as error:
             return GradeRecord(error=f"the judge could not be asked: {error}", retry=True)
-        return GradeRecord(
-            score=grade.score,
-            passed=grade.passed,
-            label=grade.label,
-            detail=grade.detail,
-            error=grade.error,
-            input_tokens=context.input_tokens,
-            output_tokens=context.output_tokens,
-        )
+        return GradeRecord(score=grade.score, passed=grade.passed, label=grade.label, detail=grade.detail, error=grade.error)
 
 
 class Ask:
-    """Everything that costs: the model under test, the judges, user code. Pays for each answer."""
+    """Everything that costs: the model under test, the judges, user code."""
 
     def __init__(self, askers: Mapping[str | None, Asker], processes: Mapping[Code, CodeProcess], money: Money) -> None:
         self.askers, self.processes, self.money = askers, processes, money
 
-    async def model(self, model: str, messages: Sequence[Mapping[str, Any]], sampling: Mapping[str, Any]) -> ChatAnswer:
+    async def model(self, model: str, messages: Sequence[Mapping[str, Any]], sampling: Mapping[str, Any], bill: Bill) -> ChatAnswer:
         """Ask the model under test (`NotAnswered`, `Hopeless`)."""
         answer = await self.askers[None].ask(model, messages, sampling)
-        self.money.paid(None, model, answer)
+        bill.add(None, model, answer)
         return answer
-
-    def for_one_grade(self) -> _GradeContext:
-        """Return what a grader may use during one grading; it counts the judge's tokens."""
-        return _GradeContext(self)
 
 
 class _GradeContext:
     """What a grader may ask (`ftspec.evals.base.Context`)."""
 
-    __slots__ = ("_ask", "input_tokens", "output_tokens")
+    __slots__ = ("_ask", "_bill")
 
-    def __init__(self, ask: Ask) -> None:
-        self._ask = ask
-        self.input_tokens = 0
-        self.output_tokens = 0
+    def __init__(self, ask: Ask, bill: Bill) -> None:
+        self._ask, self._bill = ask, bill
 
     async def ask(self, grader: ModelGrader, messages: list[dict[str, Any]], **sampling: Any) -> ChatAnswer:
         """Ask the judge once (`NotAnswered`, `Hopeless`)."""
         answer = await self._ask.askers[grader.engine].ask(grader.model, messages, sampling)
-        self._ask.money.paid(grader.engine, grader.model, answer)
-        self.input_tokens += answer.input_tokens or 0
-        self.output_tokens += answer.output_tokens or 0
+        self._bill.add(grader.engine, grader.model, answer)
         return answer
 
     async def call(self, code: Code, *arguments: Any) -> Any:

@@ -31,8 +31,6 @@ class GradeRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     detail: str | None = None
     error: str | None = None
     retry: bool = False
-    input_tokens: int = 0
-    output_tokens: int = 0
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -56,7 +54,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     group: str | None = None
     question: str = ""
     reference: str = ""
-    cached: bool = False
+    cost: float | None = None
+    """What it cost to ask and to grade, in the money of the run; `None`: not known."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -206,6 +205,8 @@ class Run:
         self._encoder = msgspec.json.Encoder()
         self._file = path.open("ab")
         self._own: dict[tuple[str, int], bool] = {}
+        self.spent: float | None = 0.0
+        """What its samples cost so far, answers that were thrown away included."""
         self._cache: dict[str, tuple[Lines, int, Mapping[str, str]]] = {}
         self._open: list[Lines] = []
         self._index(path, header, own=True)
@@ -219,6 +220,7 @@ class Run:
         for offset, sample in lines:
             if own:
                 self._own[sample.key] = sample.finished
+                self.spent = None if sample.cost is None or self.spent is None else self.spent + sample.cost
             if sample.error is None:
                 self._cache[sample.request] = (lines, offset, header.graders)
         if own:

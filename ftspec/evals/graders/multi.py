@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, Literal
 
+from pydantic import model_validator
+
 from ftspec.evals.base import Context, Grade, Grader, Problem, parse, ungraded
 from ftspec.evals.code import Code
 from ftspec.evals.formula import Formula, FormulaError
@@ -23,6 +25,15 @@ class Multi(Grader):
     graders: dict[str, dict[str, Any]]
     calculate_output: str
     pass_threshold: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _single(cls, given: Any) -> Any:
+        """Take the SDK's form, where `graders` is one grader, as the map that it means."""
+        inner = given.get("graders")
+        if isinstance(inner, Mapping) and isinstance(kind := inner.get("type"), str):
+            return {**given, "graders": {inner.get("name") or kind: dict(inner)}}
+        return given
 
     @cached_property
     def _parsed(self) -> dict[str, tuple[Grader | None, list[Problem]]]:
