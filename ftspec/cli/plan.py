@@ -1,0 +1,149 @@
+"""Show what is missing, why, and what it costs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ftspec.cli import _console
+from ftspec.cli._options import project_options
+
+if TYPE_CHECKING:
+    from ftspec.actions import Plan
+    from ftspec.pipeline.planning import PlanOptions
+    from ftspec.pipeline.project import Project
+
+CHANGES = 2
+REFUSED = 5
+STALE = 3
+
+
+def plan_options(command: Any) -> Any:
+    """Add the options that shape a plan; they arrive as one `PlanOptions` named `options`."""
+    import functools
+
+    @functools.wraps(command)
+    def call(  # noqa: PLR0913 click passes each option
+        *args: Any,
+        targets: tuple[str, ...],
+        exclude: tuple[str, ...],
+        replace: tuple[str, ...],
+        retry_failed: str | None,
+        sample: int | None,
+        **rest: Any,
+    ) -> Any:
+        from ftspec.pipeline.planning import PlanOptions
+
+        options = PlanOptions(
+            targets=targets, exclude=exclude, replace=replace, retry_failed=(retry_failed,) if retry_failed else (), sample=sample
+        )
+        return command(*args, options=options, **rest)
+
+    for option in reversed(
+        (
+            click.option(
+                "--target",
+                "targets",
+                multiple=True,
+                metavar="SELECT",
+                help="Only these jobs and their parents (address glob, tag:k=v, ...).",
+            ),
+            click.option("--exclude", multiple=True, metavar="SELECT", help="Leave out these jobs and their children."),
+            click.option("--replace", multiple=True, metavar="SELECT", help="Buy these jobs again although they are recorded."),
+            click.option(
+                "--retry-failed",
+                is_flag=False,
+                flag_value="*",
+                metavar="[SELECT]",
+                help="Try failed and cancelled jobs again (all, or those selected).",
+            ),
+            click.option(
+                "--sample",
+                type=click.IntRange(min=1),
+                metavar="N",
+                help="Train on the first N rows of every dataset only (other keys, other jobs).",
+            ),
+        )
+    ):
+        call = option(call)
+    return call
+
+
+@click.command()
+@project_options
+@plan_options
+@click.option("--full", is_flag=True, help="Unfold folded cells and reused jobs.")
+@click.option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True)
+@click.option("--json", "form", flag_value="json", help="Short for --format json.")
+@click.option("-o", "--out", "saved", metavar="FILE", help="Save the plan for `ftspec apply FILE`.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there is something to do.")
+@click.option("--locked", is_flag=True, help="Exit 3 unless the lockfile is what specs and state give.")
+@click.option("--refresh", is_flag=True, help="Ask the engines first (needs keys and network).")
+def command(
+    project: Project,
+    *,
+    options: PlanOptions,
+    full: bool,
+    form: str,
+    saved: str | None,
+    detailed_exitcode: bool,
+    locked: bool,
+    refresh: bool,
+) -> None:
+    r"""Show what is missing, why, and what it costs. Buys nothing.
+
+    Needs no key and no network, and runs nothing from the project.
+
+    \b
+        ftspec plan
+        ftspec plan --target 'triage/*' --format markdown
+        ftspec plan --detailed-exitcode -o plan.json && ftspec apply plan.json
+    """
+    from ftspec.pipeline.planning import make_plan
+
+    if refresh:
+        from ftspec.pipeline.refreshing import refreshed_plan
+
+        planned = refreshed_plan(project, options)
+    else:
+        planned = make_plan(project, options)
+    _console.show(planned.diagnostics)
+    show_plan(planned.plan, form=form, full=full)
+    if saved is not None:
+        from ftspec.planner.saved import save
+
+        Path(saved).write_bytes(save(planned.plan))
+        _console.talk(f"saved to {saved}\n\n    ftspec apply {saved}")
+    if locked:
+        from ftspec.pipeline.locking import check_lockfile
+
+        check_lockfile(planned)
+    if any(not verdict.ok for verdict in planned.plan.verdicts):
+        _console.stop(REFUSED)
+    if detailed_exitcode and not planned.plan.empty:
+        _console.stop(CHANGES)
+
+
+def show_plan(plan: Plan, *, form: str = "text", full: bool = False) -> None:
+    """Write a plan to stdout."""
+    if form == "json":
+        from ftspec.render.json import to_json
+
+        _console.out_raw(to_json(plan))
+    elif form == "markdown":
+        from ftspec.render.markdown import to_markdown
+
+        _console.out_raw(to_markdown(plan))
+    else:
+        from ftspec.render.text import to_text
+
+        _console.out(to_text(plan, full=full, color=_console.colour(), width=_width()))
+
+
+def _width() -> int:
+    import shutil
+
+    return max(60, min(shutil.get_terminal_size((80, 24)).columns, 120)) if "COLUMNS" in os.environ or os.isatty(1) else 80

@@ -1,0 +1,198 @@
+"""From spec files to a plan: load, digest, identify, read state, plan. No key, no network, no lock.
+
+Each step is a function of the layers below; this module only passes values on. Problems are
+collected from all steps; a plan is made only when none of them is an error.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ftspec import __version__
+from ftspec.diagnostics import Diagnostic, FtspecError, has_errors
+from ftspec.planner.request import Observed, PlanRequest
+
+if TYPE_CHECKING:
+    from ftspec.actions import DatasetFacts, Plan
+    from ftspec.experiment import Spec
+    from ftspec.pipeline.project import Project
+    from ftspec.planner.identify import Identified
+    from ftspec.profile import Profile
+    from ftspec.record import State
+    from ftspec.state.jsonl import JsonlState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What the spec files mean, and everything odd about them."""
+
+    project: Project
+    spec: Spec
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanOptions:
+    """What shapes a plan beside the spec. Selectors are those of `planner.selectors`."""
+
+    targets: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    replace: tuple[str, ...] = ()
+    retry_failed: tuple[str, ...] = ()
+    sample: int | None = None
+    """Take only the first N rows of every training set (a dry run of an experiment, with keys of its own)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A plan and the values that it was made from."""
+
+    project: Project
+    spec: Spec
+    jobs: Sequence[Identified]
+    datasets: Mapping[str, DatasetFacts]
+    state: State
+    plan: Plan
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is wanted, with keys: a spec whose datasets have been read."""
+
+    project: Project
+    spec: Spec
+    jobs: Sequence[Identified]
+    datasets: Mapping[str, DatasetFacts]
+    diagnostics: tuple[Diagnostic, ...] = field(default=())
+
+
+def load(project: Project, *, today: dt.date | None = None) -> Loaded:
+    """Load the spec files. Raises `FtspecError` with all diagnostics when one of them is an error."""
+    from ftspec import spec as specs
+
+    spec, diagnostics = specs.load(
+        project.files,
+        root=project.root,
+        profiles=profiles(),
+        variables=project.variables,
+        cache=project.cache,
+        today=today or dt.datetime.now(dt.UTC).date(),
+    )
+    if spec is None or has_errors(diagnostics):
+        raise InvalidSpec(diagnostics)
+    return Loaded(project=project, spec=spec, diagnostics=tuple(diagnostics))
+
+
+class InvalidSpec(FtspecError):
+    """The spec, its datasets or state have errors; the diagnostics say which."""
+
+    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
+        errors = sum(1 for one in diagnostics if one.severity == "error")
+        super().__init__(f"{errors} problem{'s' if errors != 1 else ''} must be solved first", diagnostics=diagnostics)
+
+
+def want(loaded: Loaded) -> Wanted:
+    """Digest the datasets that the jobs and evals use and give every job its key."""
+    from ftspec.planner.identify import identify
+
+    facts, problems = digest_all(loaded)
+    jobs, doubled = identify(loaded.spec.jobs, facts)
+    diagnostics = (*loaded.diagnostics, *problems, *doubled)
+    if has_errors(diagnostics):
+        raise InvalidSpec(diagnostics)
+    return Wanted(project=loaded.project, spec=loaded.spec, jobs=jobs, datasets=facts, diagnostics=diagnostics)
+
+
+def digest_all(loaded: Loaded) -> tuple[dict[str, DatasetFacts], list[Diagnostic]]:
+    """Return the facts of every dataset part that is used, and what is wrong with the rows."""
+    from ftspec.data.cache import DigestCache
+    from ftspec.data.digest import digest
+
+    used = {ref for job in loaded.spec.jobs for ref in (job.train, job.validation) if ref}
+    used |= {one.dataset for one in loaded.spec.evals.values()}
+    facts: dict[str, DatasetFacts] = {}
+    problems: list[Diagnostic] = []
+    cache = DigestCache(loaded.project.cache)
+    for dataset in loaded.spec.datasets.values():
+        if used.isdisjoint(dataset.refs()):
+            continue
+        found, wrong = digest(dataset, root=loaded.project.root, cache=cache, data_roots=loaded.project.data_roots)
+        facts.update(found)
+        problems.extend(wrong)
+    cache.close()
+    return facts, problems
+
+
+def state_of(project: Project, spec: Spec | None = None) -> JsonlState:
+    """Return the project's state backend."""
+    from ftspec.state.jsonl import JsonlState
+
+    return JsonlState(project.state_folder(spec.state_dir if spec else None))
+
+
+def make_plan(
+    project: Project,
+    options: PlanOptions | None = None,
+    *,
+    wanted: Wanted | None = None,
+    state: State | None = None,
+    observed: Observed | None = None,
+    now: str | None = None,
+) -> Planned:
+    """Compare what is wanted with what is recorded. Raises `InvalidSpec`; reads no engine."""
+    from ftspec.planner import plan as planner
+    from ftspec.planner.prices import price_table
+
+    options = options or PlanOptions()
+    wanted = wanted or want(load(project))
+    problems: list[Diagnostic] = []
+    if state is None:
+        state, problems = state_of(project, wanted.spec).read()
+    diagnostics = (*wanted.diagnostics, *problems)
+    if has_errors(diagnostics):
+        raise InvalidSpec(diagnostics)
+    request = PlanRequest(
+        spec=wanted.spec,
+        jobs=wanted.jobs,
+        datasets=wanted.datasets,
+        state=state,
+        profiles=profiles(),
+        prices=price_table(wanted.spec.prices),
+        now=now or utc_now(),
+        version=__version__,
+        targets=options.targets,
+        exclude=options.exclude,
+        replace=options.replace,
+        retry_failed=options.retry_failed,
+        observed=observed or Observed(),
+        options=_shaping(project, options),
+    )
+    return Planned(
+        project=project,
+        spec=wanted.spec,
+        jobs=wanted.jobs,
+        datasets=wanted.datasets,
+        state=state,
+        plan=planner(request),
+        diagnostics=diagnostics,
+    )
+
+
+def _shaping(project: Project, options: PlanOptions) -> dict[str, Any]:
+    return {"var": dict(project.variables)} if project.variables else {}
+
+
+def profiles() -> Mapping[str, Profile]:
+    """Return all engine profiles by type."""
+    from ftspec.engines.profiles import load_profiles
+
+    return load_profiles()
+
+
+def utc_now() -> str:
+    """Return the time as state writes it."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,73 @@
+"""The engines of one project, opened when they are first asked and closed together.
+
+Keys come from the environment variables that the spec names, trusted origins from the user's
+own trust file. Ambient `OPENAI_*` variables are ignored, and said to be.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from ftspec.diagnostics import FtspecError
+from ftspec.pipeline.planning import profiles
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from ftspec.engines.base import Engine
+    from ftspec.experiment import EngineEntry, Spec
+    from ftspec.pipeline.project import Project
+    from ftspec.profile import Profile
+
+
+class Session:
+    """`async with Session(project, spec) as session: session.engine("openai")`."""
+
+    def __init__(self, project: Project, spec: Spec, *, environ: Mapping[str, str] | None = None) -> None:
+        self.project = project
+        self.spec = spec
+        self._environ = os.environ if environ is None else environ
+        self._open: dict[str, Engine] = {}
+
+    async def __aenter__(self) -> Session:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for engine in self._open.values():
+            await engine.aclose()
+        self._open.clear()
+
+    def entry(self, name: str) -> EngineEntry:
+        """Return the engine entry `name` of the spec (`FtspecError`: there is none)."""
+        found = self.spec.engines.get(name)
+        if found is None:
+            raise FtspecError(f"no spec declares an engine `{name}`", help=f"declared: {', '.join(sorted(self.spec.engines))}")
+        return found
+
+    def profile(self, name: str) -> Profile:
+        """Return what the engine `name` can do."""
+        return profiles()[self.entry(name).type]
+
+    def engine(self, name: str) -> Engine:
+        """Return the engine `name`, opened. Raises `FtspecError`: no key, an address that a key may not go to."""
+        if name not in self._open:
+            from ftspec.engines.open import open_engine
+            from ftspec.engines.trust import TrustStore
+
+            self._open[name] = open_engine(
+                self.entry(name),
+                profile=self.profile(name),
+                environ=self._environ,
+                trust=TrustStore.load(self._environ, project_root=self.project.root),
+                app_factory=self._app,
+            )
+        return self._open[name]
+
+    def _app(self, entry: EngineEntry) -> Any:
+        """Return the server app of an engine that runs in this process; its records are under `.ftspec/`."""
+        from ftspec.evals.grading import grade_sync
+        from ftspec.server.inprocess import in_process_app
+
+        return in_process_app(entry, root=self.project.private, grade=grade_sync)
