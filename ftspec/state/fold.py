@@ -35,6 +35,8 @@ Identity = tuple[str, ...]
 
 ABOUT: Final[Group] = (0, "")
 NO_STATUS: Final = -1
+_NEVER: Final = (NO_STATUS - 1, "")
+"""A stamp that no cell has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +58,12 @@ class Kind:
     """What a status of a newer version counts as."""
     exists: str | None = None
     """The least status of something that has an engine id."""
+    doubts: tuple[str, ...] = ()
+    """What is said of an attempt whose id is not known, and means nothing once it is."""
 
     def rank(self, status: Any) -> int:
         """Return the position of a status; no status comes before all."""
-        if status is None:
+        if not isinstance(status, str):
             return NO_STATUS
         return _RANKS[self.name].get(status, _RANKS[self.name][self.unknown_status])
 
@@ -70,12 +74,12 @@ class Kind:
 
 def _first_bought(cells: Cells, groups: list[Group]) -> Group:
     """Return the smallest (created_at, id): every clone decides alike which of two purchases counts."""
-    return min(groups, key=lambda group: (_value(cells, group, "created_at") or "~", group[1]))
+    return min(groups, key=lambda group: (str(_value(cells, group, "created_at") or "~"), group[1]))
 
 
 def _newest_usable(cells: Cells, groups: list[Group]) -> Group | None:
     """Return the newest upload that is not gone; none where a later upload of the same bytes is under way."""
-    newest = max(groups, key=lambda g: (_value(cells, g, "status") != "gone", _value(cells, g, "created_at") or "", g[1]))
+    newest = max(groups, key=lambda g: (_value(cells, g, "status") != "gone", str(_value(cells, g, "created_at") or ""), g[1]))
     under_way = _latest(cells.get((newest[0], ""), {}))
     return None if _value(cells, newest, "status") == "gone" and under_way > _latest(cells[newest]) else newest
 
@@ -88,6 +92,7 @@ JOB: Final = Kind(
     choose=_first_bought,
     nested=True,
     exists="launched",
+    doubts=("status", "error", "unsettled_since"),
 )
 FILE: Final = Kind(
     name="file",
@@ -118,9 +123,9 @@ def learn_fact(kind: Kind, cells: Cells, *, attempt: int, at: str, values: Mappi
     """Join one fact: `values` of an attempt, `about` the record itself."""
     if about:
         learn(cells, ABOUT, NO_STATUS, at, about.items())
-    if attempt:
+    if attempt > 0:
         engine_id = values.get(kind.engine_id) if kind.engine_id else None
-        learn(cells, (attempt, engine_id or ""), kind.rank(values.get("status")), at, values.items())
+        learn(cells, (attempt, engine_id if isinstance(engine_id, str) else ""), kind.rank(values.get("status")), at, values.items())
 
 
 def join(cells: Cells, others: Cells) -> None:
@@ -143,6 +148,7 @@ class View:
 
 def view(kind: Kind, cells: Cells) -> View:
     """Show cells as members. `None` values are left out: not known and not there read alike."""
+    _settle(kind, cells)
     attempts = {}
     shown = set()
     for number in _numbers(cells):
@@ -173,8 +179,8 @@ def to_line(kind: Kind, identity: Identity, cells: Cells) -> dict[str, Any]:
 
     It reads as the record itself. Beside the record's members, `stamps` lists the members that
     are older than `updated_at` or than the attempt's status, as [time, status, member...] by
-    group ("0" the record, "1" attempt 1, "1@" attempt 1 under its engine id), and `also` holds
-    what is known but not shown, as facts.
+    group ("0" the record, "1" attempt 1, "1@" attempt 1 under its engine id, "1=" what both say
+    alike), and `also` holds what is known but not shown, as facts.
     """
     seen = view(kind, cells)
     stamps: dict[str, list[list[str]]] = {}
@@ -188,18 +194,18 @@ def to_line(kind: Kind, identity: Identity, cells: Cells) -> dict[str, Any]:
         winner = _winner(kind, cells, number)
         shown = seen.attempts[number]
         default = (kind.rank(shown.get("status")), seen.updated_at)
-        if group == winner:
-            visible, hidden = cells[group], {}
+        known = cells[group]
+        if group == winner or (winner is None and not engine_id):
+            visible, hidden = known, {}
         elif engine_id:
-            visible, hidden = {}, cells[group]
+            visible, hidden = {}, known
         else:
             taken = cells[winner] if winner else {}
-            visible = {name: cell for name, cell in cells[group].items() if name not in taken}
-            # A job that has an id needs no word on whether its request was sent.
-            hidden = {name: cell for name, cell in cells[group].items() if name in taken and name != "status"}
-            if winner:
-                visible.pop("status", None)
-                default = (NO_STATUS - 1, "")
+            equal = {name: cell for name, cell in known.items() if name in taken and _bytes(taken[name][2]) == _bytes(cell[2])}
+            visible = {name: cell for name, cell in known.items() if name not in taken}
+            hidden = {name: cell for name, cell in known.items() if name in taken and name not in equal}
+            _stamp(kind, stamps, f"{number}=", equal, default=_NEVER, shown=shown)
+            default = _NEVER
         _stamp(kind, stamps, f"{number}@" if engine_id else f"{number}", visible, default=default, shown=shown)
         also += _facts(kind, group, hidden)
     for number, shown in seen.attempts.items():
@@ -236,6 +242,7 @@ def from_line(kind: Kind, line: Mapping[str, Any]) -> Cells:
             shared = {name for entry in stamps.get(f"{number}", ()) for name in entry[2:]}
             rest = {name: value for name, value in members.items() if name not in shared}
             _unstamp(kind, cells, (number, engine_id), rest, stamps.get(f"{number}@", ()), default=default)
+            _unstamp(kind, cells, (number, ""), members, stamps.get(f"{number}=", ()), default=None)
     for fact in also:
         learn_fact(kind, cells, attempt=fact["attempt"], at=fact["at"], values=fact["values"], about={})
     for engine_id in set(duplicates) - {group[1] for group in cells}:
@@ -304,6 +311,14 @@ def _winner(kind: Kind, cells: Cells, number: int) -> Group | None:
 def _value(cells: Cells, group: Group, name: str) -> Any:
     cell = cells[group].get(name)
     return None if cell is None else cell[2]
+
+
+def _settle(kind: Kind, cells: Cells) -> None:
+    """Drop the doubts about attempts whose id is known."""
+    for number in {group[0] for group in cells if group[1]} if kind.doubts else ():
+        known = cells.get((number, ""), {})
+        for name in kind.doubts:
+            known.pop(name, None)
 
 
 def _latest(known: Mapping[str, Cell]) -> str:

@@ -8,19 +8,31 @@ cells. `fold` is the pure form: facts and records in, `State` out.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, Protocol
 
 import msgspec
 
-from ftspec.diagnostics import Diagnostic, warning
+from ftspec.diagnostics import Diagnostic, error, warning
+from ftspec.fingerprint import SHORT
 from ftspec.printable import printable
 from ftspec.record import RecordedEval, RecordedFile, RecordedJob, State
 from ftspec.state.base import EvalFact, Fact, FileFact, JobFact
 from ftspec.state.fold import EVAL, FILE, JOB, Cells, Identity, Kind, from_line, join, learn_fact, to_line, updated_at
-from ftspec.state.records import check_members, recorded_eval, recorded_file, recorded_job
+from ftspec.state.process import just_after
+from ftspec.state.records import BadMember, check_members, recorded_eval, recorded_file, recorded_job
 
 Record = RecordedJob | RecordedFile | RecordedEval
+
+
+class Show(Protocol):
+    """Makes a record of cells (`BadMember`; `None`: nothing to show yet)."""
+
+    def __call__(self, identity: Identity, cells: Cells, *, lenient: bool) -> Record | None:
+        """Return the record."""
+        ...
+
+
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 
 
@@ -37,21 +49,24 @@ def fold(facts: Iterable[Fact] = (), *, base: Iterable[Record] = ()) -> State:
 class Shelf:
     """The records of one kind: `lines` as read and not touched since, `cells` of the others."""
 
-    def __init__(self, kind: Kind, show: Callable[[Identity, Cells], Record | None]) -> None:
+    def __init__(self, kind: Kind, show: Show) -> None:
         self.kind = kind
         self.records: dict[Identity, Record] = {}
         self.cells: dict[Identity, Cells] = {}
+        self.problems: dict[Identity, str] = {}
         self._show = show
         self._lines: dict[Identity, bytes | memoryview] = {}
         self._dirty: set[Identity] = set()
 
-    def place(self, identity: Identity, record: Record, line: bytes | memoryview) -> None:
-        """Keep a base line as it is, unless something is already known of its record."""
-        if identity in self.records or identity in self.cells:
-            self.add_line(msgspec.json.decode(line))
-        else:
+    def knows(self, identity: Identity) -> bool:
+        """Whether anything is known of a record."""
+        return identity in self._lines or identity in self.cells
+
+    def place(self, identity: Identity, record: Record | None, line: bytes | memoryview) -> None:
+        """Keep the base line of a record, of which nothing else is known, as it is."""
+        self._lines[identity] = line
+        if record is not None:
             self.records[identity] = record
-            self._lines[identity] = line
 
     def add_line(self, line: Mapping[str, Any]) -> None:
         """Join the cells of a base line."""
@@ -69,12 +84,16 @@ class Shelf:
         """Return when anything was last learned of a record."""
         return updated_at(self.open(identity))
 
-    def refresh(self) -> bool:
-        """Bring `records` up to date; whether anything had changed."""
+    def refresh(self, *, lenient: bool) -> bool:
+        """Bring `records` and `problems` up to date; whether anything had changed."""
         changed = bool(self._dirty)
         while self._dirty:
             identity = self._dirty.pop()
-            record = self._show(identity, self.cells[identity])
+            try:
+                record = self._show(identity, self.cells[identity], lenient=lenient)
+            except BadMember as problem:
+                self.problems[identity] = str(problem)
+                continue
             if record is not None:
                 self.records[identity] = record
         return changed
@@ -90,12 +109,13 @@ class Shelf:
 
 
 class Ledger:
-    """All shelves, and the state they show. `lenient`: written in part by a newer ftspec."""
+    """All shelves, and the state they show. `lenient`: a newer ftspec wrote some of it."""
 
-    def __init__(self, *, lenient: bool = False) -> None:
-        self.jobs = Shelf(JOB, lambda identity, cells: recorded_job(identity, cells, lenient=lenient))
-        self.files = Shelf(FILE, lambda identity, cells: recorded_file(identity, cells, lenient=lenient))
-        self.evals = Shelf(EVAL, lambda identity, cells: recorded_eval(identity, cells, lenient=lenient))
+    def __init__(self) -> None:
+        self.lenient = False
+        self.jobs = Shelf(JOB, recorded_job)
+        self.files = Shelf(FILE, recorded_file)
+        self.evals = Shelf(EVAL, recorded_eval)
         self.shelves = {"job": self.jobs, "file": self.files, "eval": self.evals}
         self._content = 0
         self._state: State | None = None
@@ -109,29 +129,31 @@ class Ledger:
         self.shelves[kind.name].add_line(line)
 
     def add_fact(self, fact: Fact) -> None:
-        """Join a fact. `BadMember`: it cannot be right."""
+        """Join a fact."""
         kind, identity, attempt, about = parts(fact)
-        check_members(kind, fact.values, about)
         learn_fact(kind, self.shelves[kind.name].open(identity), attempt=attempt, at=fact.at, values=fact.values, about=about)
 
     def settled(self, fact: Fact) -> Fact:
         """Return the fact as its writer means it, who knows everything recorded so far.
 
         It is newer than what is known of its record, whatever the clock says, and belongs to the
-        status and the engine's id that the attempt has unless it says otherwise.
+        status and the engine's id that the attempt has unless it says otherwise. `BadMember`:
+        it cannot be right.
         """
-        kind, identity, attempt, _ = parts(fact)
+        kind, identity, attempt, about = parts(fact)
         shelf = self.shelves[kind.name]
         latest = shelf.latest(identity)
-        values = dict(fact.values)
+        values = fact.values | fact.values.get("extra", {})
+        values.pop("extra", None)
+        check_members(kind, values, about)
         if attempt and values:
-            shelf.refresh()
+            shelf.refresh(lenient=self.lenient)
             values |= _implied(kind, values, _attempt(shelf.records.get(identity), attempt))
-        return msgspec.structs.replace(fact, at=fact.at if fact.at > latest else _just_after(latest), values=values)
+        return msgspec.structs.replace(fact, at=fact.at if fact.at > latest else just_after(latest), values=values)
 
     def state(self) -> State:
         """Return what is known now; later facts do not change it."""
-        changed = [shelf.refresh() for shelf in self.shelves.values()]
+        changed = [shelf.refresh(lenient=self.lenient) for shelf in self.shelves.values()]
         if self._state is None or any(changed):
             self._state = State(
                 jobs={identity[0]: record for identity, record in self.jobs.records.items() if isinstance(record, RecordedJob)},
@@ -143,7 +165,12 @@ class Ledger:
 
     def diagnostics(self) -> list[Diagnostic]:
         """Return what is odd about the records themselves."""
-        return [diagnostic for job in self.state().jobs.values() for diagnostic in _odd(job)]
+        odd = [diagnostic for job in self.state().jobs.values() for diagnostic in _odd(job)]
+        for shelf in self.shelves.values():
+            for identity, problem in shelf.problems.items():
+                sentence = f"the record of {shelf.kind.name} `{printable(identity[-1][:SHORT])}` cannot be right: {printable(problem)}"
+                odd.append(error("bad-record", sentence, help="run `ftspec state repair`: it explains each fix"))
+        return odd
 
 
 def parts(fact: Fact) -> tuple[Kind, Identity, int, dict[str, Any]]:
@@ -189,14 +216,6 @@ def _implied(kind: Kind, values: dict[str, Any], known: dict[str, Any]) -> dict[
     if other or known.get("status") == "gone":
         return {}
     return {name: value for name, value in known.items() if value is not None and name not in values}
-
-
-def _just_after(at: str) -> str:
-    """Return the next millisecond (facts of one record must be told apart by their times)."""
-    from datetime import UTC, datetime, timedelta
-
-    later = datetime.fromisoformat(at) + timedelta(milliseconds=1)
-    return later.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def _by_dataset(records: Iterable[RecordedFile]) -> dict[tuple[str, str], RecordedFile]:

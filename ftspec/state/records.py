@@ -43,7 +43,7 @@ def check_members(kind: Kind, values: dict[str, Any], about: dict[str, Any]) -> 
         raise BadMember(msg)
 
 
-def recorded_job(identity: Identity, cells: Cells, *, lenient: bool = False) -> RecordedJob | None:
+def recorded_job(identity: Identity, cells: Cells, *, lenient: bool) -> RecordedJob | None:
     """Return the record of a job, or `None` while no attempt of it is known."""
     seen: View = view(JOB, cells)
     if not seen.attempts:
@@ -58,13 +58,13 @@ def recorded_job(identity: Identity, cells: Cells, *, lenient: bool = False) -> 
     return _typed(RecordedJob, members, lenient=lenient)
 
 
-def recorded_file(identity: Identity, cells: Cells, *, lenient: bool = False) -> RecordedFile:
+def recorded_file(identity: Identity, cells: Cells, *, lenient: bool) -> RecordedFile:
     """Return the record of a file."""
     seen = view(FILE, cells).attempts.get(1, {})
     return _typed(RecordedFile, {"dataset_key": ""} | seen | dict(zip(FILE.identity, identity, strict=True)), lenient=lenient)
 
 
-def recorded_eval(identity: Identity, cells: Cells, *, lenient: bool = False) -> RecordedEval:
+def recorded_eval(identity: Identity, cells: Cells, *, lenient: bool) -> RecordedEval:
     """Return the record of an eval run."""
     seen = view(EVAL, cells).attempts.get(1, {})
     return _typed(RecordedEval, {"name": "", "model": ""} | seen | dict(zip(EVAL.identity, identity, strict=True)), lenient=lenient)

@@ -1,0 +1,224 @@
+"""Base files as records, fast: members that few readers look at are decoded when they are read.
+
+A plan over ten thousand recorded jobs looks at their keys, addresses and last status. So
+`LoadedJob` keeps `attempts`, `preimage` and `tags` as the JSON that its line holds, and decodes
+them at every access; in all other ways it is the `RecordedJob` that it is a kind of.
+
+A line with members that are not known here is taken apart slowly, by `fold.from_line`; so is one
+of a record about which something else is known too. `strict` (before anything is written) looks
+at all of a line, also at what a plan has no use for.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from ftspec.diagnostics import Diagnostic
+from ftspec.record import Attempt, JobStatus, RecordedEval, RecordedFile, RecordedJob
+from ftspec.state.fold import EVAL, FILE, JOB, Identity, Kind
+from ftspec.state.ledger import Ledger
+from ftspec.state.lines import FORMAT, BadLine, Line, bad_line, strict_object, without_marks
+
+BASE_FILES: Final = {"jobs.jsonl": JOB, "files.jsonl": FILE, "evals.jsonl": EVAL}
+_NOTHING: Final = Raw(b"{}")
+_SAME: Final[dict[str, str]] = {}
+"""One string for all records that say the same (engines, scopes)."""
+
+
+class LoadedJob(RecordedJob, frozen=True, kw_only=True, omit_defaults=True, eq=False, gc=False):
+    """A `RecordedJob` whose larger members are still JSON."""
+
+    @property  # type: ignore[misc] # a member there
+    def attempts(self) -> tuple[Attempt, ...]:
+        """All attempts, by number."""
+        value = _attempts(self)
+        return _ATTEMPTS.decode(value) if type(value) is Raw else value
+
+    @property  # type: ignore[misc] # a member there
+    def preimage(self) -> dict[str, Any]:
+        """What the key was made from."""
+        value = _preimage(self)
+        return _OBJECT.decode(value) if type(value) is Raw else value
+
+    @property  # type: ignore[misc] # a member there
+    def tags(self) -> dict[str, str]:
+        """The owner's labels."""
+        value = _tags(self)
+        return _TAGS.decode(value) if type(value) is Raw else value
+
+    @property
+    def status(self) -> JobStatus:
+        """Status of the newest attempt."""
+        value = _attempts(self)
+        return max(_STATUSES.decode(value), key=_number).status if type(value) is Raw else value[-1].status
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the newest attempt may or may not have become a job."""
+        return self.status is JobStatus.INTENT
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RecordedJob):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in RecordedJob.__struct_fields__)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+_attempts: Final = RecordedJob.__dict__["attempts"].__get__
+_preimage: Final = RecordedJob.__dict__["preimage"].__get__
+_tags: Final = RecordedJob.__dict__["tags"].__get__
+
+
+class _Status(msgspec.Struct, gc=False):
+    number: int
+    status: JobStatus
+
+
+def _number(one: _Status) -> int:
+    return one.number
+
+
+_OBJECT: Final = msgspec.json.Decoder(dict[str, Any])
+_TAGS: Final = msgspec.json.Decoder(dict[str, str])
+_ATTEMPTS: Final = msgspec.json.Decoder(tuple[Attempt, ...])
+_STATUSES: Final = msgspec.json.Decoder(list[_Status])
+
+
+class _JobLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    key: str
+    address: str
+    engine: str
+    scope: str
+    attempts: Raw
+    preimage: Raw = _NOTHING
+    tags: Raw = _NOTHING
+    suffix: str | None = None
+    duplicates: tuple[str, ...] = ()
+    protected: bool = False
+    forgotten: bool = False
+    updated_at: str | None = None
+    stamps: Raw = _NOTHING
+    also: Raw = _NOTHING
+
+    def known(self) -> tuple[Identity, RecordedJob | None]:
+        if bytes(self.attempts) == b"[]":
+            return (self.key,), None
+        return (self.key,), LoadedJob(
+            key=self.key,
+            address=self.address,
+            engine=_SAME.setdefault(self.engine, self.engine),
+            scope=_SAME.setdefault(self.scope, self.scope),
+            attempts=self.attempts,  # type: ignore[arg-type] # what the property decodes
+            preimage=self.preimage,  # type: ignore[arg-type] # what the property decodes
+            tags=self.tags,  # type: ignore[arg-type] # what the property decodes
+            suffix=self.suffix,
+            duplicates=self.duplicates,
+            protected=self.protected,
+            forgotten=self.forgotten,
+            updated_at=self.updated_at,
+        )
+
+
+class _FileLine(RecordedFile, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    updated_at: str | None = None
+    stamps: Raw = _NOTHING
+    also: Raw = _NOTHING
+
+    def known(self) -> tuple[Identity, RecordedFile]:
+        return (self.scope, self.digest), RecordedFile(**{name: getattr(self, name) for name in RecordedFile.__struct_fields__})
+
+
+class _EvalLine(RecordedEval, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    updated_at: str | None = None
+    stamps: Raw = _NOTHING
+    also: Raw = _NOTHING
+
+    def known(self) -> tuple[Identity, RecordedEval]:
+        return (self.key,), RecordedEval(**{name: getattr(self, name) for name in RecordedEval.__struct_fields__})
+
+
+class _Hidden(msgspec.Struct):
+    attempt: int
+    at: str
+    values: dict[str, Any]
+
+
+class _Whole(msgspec.Struct):
+    """The parts of a line that no record type knows."""
+
+    stamps: dict[str, list[list[str]]] = {}
+    also: list[_Hidden] = []
+    v: int = 1
+    updated_at: str | None = None
+
+
+_FAST: Final[dict[str, msgspec.json.Decoder[Any]]] = {
+    "job": msgspec.json.Decoder(_JobLine),
+    "file": msgspec.json.Decoder(_FileLine),
+    "eval": msgspec.json.Decoder(_EvalLine),
+}
+_TYPED: Final[dict[str, msgspec.json.Decoder[Any]]] = {
+    "job": msgspec.json.Decoder(RecordedJob),
+    "file": msgspec.json.Decoder(RecordedFile),
+    "eval": msgspec.json.Decoder(RecordedEval),
+}
+_WHOLE: Final = msgspec.json.Decoder(_Whole)
+
+
+def read_base(ledger: Ledger, kind: Kind, data: bytes, *, place: str, strict: bool = False) -> list[Diagnostic]:
+    """Add the records of a base file to the ledger, and return what is wrong with its lines."""
+    if data:
+        ledger.count(data)
+    data = without_marks(data)
+    strict = strict or not data.isascii()
+    shelf, decode = ledger.shelves[kind.name], _FAST[kind.name].decode
+    problems: list[Diagnostic] = []
+    whole, start, number = memoryview(data), 0, 0
+    while start < len(data):
+        number += 1
+        end = data.find(b"\n", start)
+        end = len(data) if end < 0 else end
+        content = whole[start:end]
+        start = end + 1
+        try:
+            identity, record = decode(content).known()
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            identity, record = None, None
+        if identity is not None and not strict and not shelf.knows(identity):
+            shelf.place(identity, record, content)
+        elif content:
+            try:
+                members = _checked(ledger, kind, bytes(content))
+            except BadLine as problem:
+                problems.append(bad_line(Line(number, bytes(content)), str(problem), place=place))
+            else:
+                if identity is not None and not shelf.knows(identity):
+                    shelf.place(identity, record, content)
+                else:
+                    shelf.add_line(members)
+    return problems
+
+
+def _checked(ledger: Ledger, kind: Kind, line: bytes) -> dict[str, Any]:
+    """Return the members of a line after a look at all of it (`BadLine`)."""
+    members = strict_object(line)
+    try:
+        if _WHOLE.decode(line).v > FORMAT:
+            ledger.lenient = True
+        else:
+            _TYPED[kind.name].decode(line)
+    except msgspec.DecodeError as problem:
+        raise BadLine(str(problem)) from None
+    if not all(isinstance(members.get(name), str) for name in kind.identity):
+        msg = "it has no key"
+        raise BadLine(msg)
+    numbers = [attempt["number"] for attempt in members.get("attempts", ())]
+    if min(numbers, default=1) < 1 or len(set(numbers)) < len(numbers):
+        msg = "its attempts are not numbered from 1"
+        raise BadLine(msg)
+    return members

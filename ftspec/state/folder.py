@@ -1,0 +1,98 @@
+"""Reads a state folder, in an order in which no fact can be missed.
+
+Segments come first: compaction moves facts from segments to base files and removes segments only
+when the base files are durable, so what is gone from the log by then is in the base files.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from ftspec.diagnostics import Diagnostic, Place, warning
+from ftspec.printable import printable
+from ftspec.state.basefile import BASE_FILES, read_base
+from ftspec.state.disk import Disk
+from ftspec.state.ledger import Ledger
+from ftspec.state.lines import Segment, read_segment
+
+LOG: Final = "log"
+HISTORY: Final = "history.jsonl"
+
+
+@dataclass(slots=True)
+class Loaded:
+    """Everything read from a folder."""
+
+    ledger: Ledger = field(default_factory=Ledger)
+    segments: list[Segment] = field(default_factory=list)
+    bases: dict[str, bytes] = field(default_factory=dict)
+    problems: list[Diagnostic] = field(default_factory=list)
+
+
+def load(disk: Disk, folder: int, *, name: str, strict: bool = False) -> Loaded:
+    """Read an open state folder that people know as `name`."""
+    loaded = Loaded()
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for segment_name, data in _segments(disk, folder):
+            segment = read_segment(segment_name, data, place=f"{name}/{LOG}/{segment_name}")
+            loaded.segments.append(segment)
+            loaded.problems += segment.problems
+            loaded.ledger.lenient |= segment.newer
+            for fact in segment.facts:
+                loaded.ledger.add_fact(fact)
+            loaded.ledger.count(data)
+        for base in (*BASE_FILES, HISTORY):
+            try:
+                loaded.bases[base] = disk.read(folder, base)
+            except FileNotFoundError:
+                continue
+        for base, kind in BASE_FILES.items():
+            if base in loaded.bases:
+                loaded.problems += read_base(loaded.ledger, kind, loaded.bases[base], place=f"{name}/{base}", strict=strict)
+    finally:
+        if collecting:
+            gc.enable()
+    return loaded
+
+
+def torn_line(folder: str, segment: Segment) -> Diagnostic:
+    """Return the diagnostic of an unfinished last line."""
+    path = printable(f"{folder}/{LOG}/{segment.name}")
+    return warning(
+        "torn-line",
+        f"the last line of `{path}` was never finished; it is left out",
+        at=Place(path=path),
+        help="nothing was bought on its account; the next command that writes sets it aside",
+    )
+
+
+def history_line(segment: Segment) -> bytes:
+    """Return what is kept of a segment when its facts are in the base files: who did what, when."""
+    assert segment.header is not None  # noqa: S101 asked by the caller
+    line = {"segment": segment.name} | msgspec.to_builtins(segment.header) | {"facts": len(segment.facts)}
+    del line["fact"]
+    return msgspec.json.encode(line)
+
+
+def _segments(disk: Disk, folder: int) -> Iterator[tuple[str, bytes]]:
+    try:
+        log = disk.open_folder(Path(LOG), inside=folder)
+    except FileNotFoundError:
+        return
+    try:
+        for name in disk.names(log):
+            if name.endswith(".jsonl"):
+                try:
+                    yield name, disk.read(log, name)
+                except FileNotFoundError:  # compacted since: its facts are in the base files
+                    continue
+    finally:
+        disk.close(log)

@@ -1,0 +1,353 @@
+"""State in a local folder: base files and segments of JSON lines (DESIGN section 5).
+
+    state/jobs.jsonl files.jsonl evals.jsonl    records, sorted by key; written by compaction only
+    state/history.jsonl                         which commands wrote what was compacted
+    state/log/<utc>-<random>.jsonl              one segment per writing command, append-only
+    state/.lock                                 flock; names its holder
+
+Reading needs no lock: segments are read before base files, and compaction makes base files
+durable before it removes segments, so a reader sees every fact at least once and the join does
+not mind seeing one twice. A fact is durable before `append` returns; after an error nothing is
+known about the facts of that call, and the next ones go to a new segment.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from ftspec import __version__
+from ftspec.diagnostics import Diagnostic, FtspecError, has_errors, warning
+from ftspec.printable import printable
+from ftspec.state.base import Fact, Holder, StateLocked
+from ftspec.state.basefile import BASE_FILES
+from ftspec.state.disk import Disk
+from ftspec.state.folder import HISTORY, LOG, Loaded, history_line, load, torn_line
+from ftspec.state.ledger import Ledger
+from ftspec.state.lines import Segment, SegmentHeader, decode, encode, numbered_lines
+from ftspec.state.process import age, holder_of, this_process, timestamp
+from ftspec.state.worktree import head_commit
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from ftspec.record import State
+
+LOCK: Final = ".lock"
+TEMPORARY: Final = ".tmp"
+PROBE: Final = bytes(1 << 16)
+"""What must fit on the disk before anything is bought: the outcomes of some hundred launches."""
+
+_GIT_FILES: Final = {
+    ".gitignore": f"/{LOCK}\n*{TEMPORARY}\n".encode(),
+    # Every line stands for itself, so keeping the lines of both sides is the right merge.
+    ".gitattributes": b"*.jsonl text eol=lf merge=union\nlog/*.jsonl text eol=lf merge=union\n",
+}
+
+
+class StateUnreadable(FtspecError):
+    """State holds lines that cannot be read; nothing is written, and so nothing is bought, until they can."""
+
+    def __init__(self, diagnostics: list[Diagnostic]) -> None:
+        super().__init__("state cannot be read", help="run `ftspec state repair`: it explains each fix", diagnostics=diagnostics)
+
+
+class StateNotWritable(FtspecError):
+    """Nothing can be written to the state folder."""
+
+    def __init__(self, folder: str, why: str) -> None:
+        super().__init__(
+            f"state cannot be written to `{printable(folder)}`: {printable(why)}",
+            help="nothing was bought; make the folder writable, or name another one with `--state DIR`",
+        )
+
+
+class JsonlState:
+    """A `StateBackend` in a folder. `me` describes this process to others that find the lock taken."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        random: Random | None = None,
+        disk: Disk | None = None,
+        me: Holder | None = None,
+    ) -> None:
+        self.folder = folder
+        self._clock = clock
+        self._random = random
+        self._disk = disk or Disk()
+        self._me = me
+
+    def read(self) -> tuple[State, list[Diagnostic]]:
+        """Return everything recorded, and what is odd about it. Writes nothing."""
+        loaded = self.load()
+        return loaded.ledger.state(), [*loaded.problems, *loaded.ledger.diagnostics()]
+
+    def load(self) -> Loaded:
+        """Return everything read, without the lock."""
+        try:
+            folder = self._disk.open_folder(self.folder)
+        except FileNotFoundError:
+            return Loaded()
+        except OSError as problem:
+            raise FtspecError(f"`{printable(self.folder.name)}` is not a state folder: {problem.strerror}") from problem
+        try:
+            loaded = load(self._disk, folder, name=self.folder.name)
+        finally:
+            self._disk.close(folder)
+        if loaded.ledger.lenient:
+            loaded.problems.append(
+                warning("newer-state", "a newer ftspec wrote some of this state; it can be read but not written", help="upgrade ftspec")
+            )
+        for segment in loaded.segments:
+            if segment.torn is not None:
+                loaded.problems.append(torn_line(self.folder.name, segment))
+        return loaded
+
+    @contextmanager
+    def lock(self, command: str) -> Iterator[JsonlWriter]:
+        """Become the writer: lock, see that the disk can be written, read all of state strictly."""
+        try:
+            self._disk.make_folder(self.folder)
+            folder = self._disk.open_folder(self.folder)
+        except OSError as problem:
+            raise StateNotWritable(self.folder.name, problem.strerror or str(problem)) from problem
+        try:
+            with self._locked(folder, command) as me:
+                writer = JsonlWriter(self._disk, self.folder, folder, me=me, clock=self._clock, random=self._random)
+                try:
+                    writer.open()
+                    yield writer
+                finally:
+                    writer.close()
+        finally:
+            self._disk.close(folder)
+
+    def holder(self) -> Holder | None:
+        """Return who writes now, if anybody."""
+        try:
+            folder = self._disk.open_folder(self.folder)
+        except OSError:
+            return None
+        try:
+            said = self._disk.read(folder, LOCK)
+            if not said:
+                return None
+            fd = self._disk.open_lock(folder, LOCK, write=False)
+            try:
+                return None if self._disk.try_lock(fd, shared=True) else holder_of(said)
+            finally:
+                self._disk.close(fd)
+        except OSError:
+            return None
+        finally:
+            self._disk.close(folder)
+
+    @contextmanager
+    def _locked(self, folder: int, command: str) -> Iterator[Holder]:
+        now = timestamp(self._clock())
+        me = msgspec.structs.replace(self._me or this_process(), command=command, since=now)
+        try:
+            fd = self._disk.open_lock(folder, LOCK)
+        except OSError as problem:
+            raise StateNotWritable(self.folder.name, problem.strerror or str(problem)) from problem
+        try:
+            self._take(folder, fd)
+            try:
+                self._disk.replace(fd, msgspec.json.encode(me))
+            except OSError as problem:
+                raise StateNotWritable(self.folder.name, problem.strerror or str(problem)) from problem
+            try:
+                yield me
+            finally:
+                with suppress(OSError):
+                    self._disk.replace(fd, b"")
+        finally:
+            self._disk.close(fd)
+
+    def _take(self, folder: int, fd: int) -> None:
+        for patience in (0.01, 0.04, 0.0):
+            if self._disk.try_lock(fd):
+                return
+            time.sleep(patience)  # `holder` of another process may have it for a moment
+        holder = holder_of(self._disk.read(folder, LOCK))
+        raise StateLocked(holder, age=age(holder.since, now=self._clock()) if holder else None)
+
+
+class JsonlWriter:
+    """The right to write to a folder. Made by `JsonlState.lock`."""
+
+    def __init__(self, disk: Disk, path: Path, folder: int, *, me: Holder, clock: Callable[[], float], random: Random | None) -> None:
+        self._disk = disk
+        self._path = path
+        self._folder = folder
+        self._me = me
+        self._clock = clock
+        if random is None:
+            from random import SystemRandom
+
+            random = SystemRandom()
+        self._bits = random.getrandbits
+        self._log: int | None = None
+        self._segment: int | None = None
+        self._lines = 0
+        self._ledger: Ledger | None = None
+
+    def open(self) -> None:
+        """See that state can be written and read; set torn lines aside. Raises `FtspecError`."""
+        try:
+            self._tidy(self._folder)
+            self._probe()
+            names = self._disk.names(self._folder)
+            if not {LOG, *BASE_FILES, *_GIT_FILES}.intersection(names):
+                for name, content in _GIT_FILES.items():
+                    self._write_new(self._folder, name, content)
+            self._disk.make_folder(Path(LOG), inside=self._folder)
+            self._log = self._disk.open_folder(Path(LOG), inside=self._folder)
+            self._tidy(self._log)
+            loaded = self._load()
+            for segment in loaded.segments:
+                if segment.torn is not None:
+                    self._set_aside(segment)
+        except OSError as problem:
+            raise StateNotWritable(self._path.name, problem.strerror or str(problem)) from problem
+
+    def append(self, *facts: Fact) -> None:
+        """Make facts durable, in order: one write, one sync."""
+        ledger = self._known()
+        self._ledger = None  # until they are durable, nobody knows
+        if self._segment is None:
+            self._segment, self._lines = self._new_segment(), 1
+        data = b""
+        for fact in facts:
+            line = encode(ledger.settled(fact), self._lines)
+            self._lines += 1
+            ledger.add_fact(decode(line)[1])  # type: ignore[arg-type] # what was encoded
+            ledger.count(line)
+            data += line
+        try:
+            self._disk.write(self._segment, data)
+            self._disk.sync(self._segment)
+        except OSError:
+            self._close_segment()
+            raise
+        self._ledger = ledger
+
+    def read(self) -> State:
+        """Return the state with everything appended so far."""
+        return self._known().state()
+
+    def compact(self) -> None:
+        """Fold all segments into the base files, and remove them when those are durable."""
+        self._close_segment()
+        self._same_folder()
+        loaded = self._load()
+        for name, kind in BASE_FILES.items():
+            lines = loaded.ledger.shelves[kind.name].base_lines()
+            self._replace(name, b"".join(piece for line in lines for piece in (line, b"\n")), loaded.bases.get(name, b""))
+        history = {line.content for line in numbered_lines(loaded.bases.get(HISTORY, b""))} | {
+            history_line(s) for s in loaded.segments if s.header
+        }
+        self._replace(HISTORY, b"".join(line + b"\n" for line in sorted(history)), loaded.bases.get(HISTORY, b""))
+        self._disk.sync(self._folder)
+        if self._log is not None:
+            for segment in loaded.segments:
+                self._disk.unlink(self._log, segment.name)
+            self._disk.sync(self._log)
+
+    def close(self) -> None:
+        """Close the segment; nothing can be appended afterwards."""
+        self._close_segment()
+        if self._log is not None:
+            self._disk.close(self._log)
+            self._log = None
+
+    def _known(self) -> Ledger:
+        return self._ledger or self._load().ledger
+
+    def _load(self) -> Loaded:
+        loaded = load(self._disk, self._folder, name=self._path.name, strict=True)
+        problems = [*loaded.problems, *loaded.ledger.diagnostics()]
+        if has_errors(problems):
+            raise StateUnreadable(problems)
+        if loaded.ledger.lenient:
+            raise FtspecError("a newer ftspec wrote some of this state; it can be read but not written", help="upgrade ftspec")
+        self._ledger = loaded.ledger
+        return loaded
+
+    def _tidy(self, folder: int) -> None:
+        """Remove what a killed writer left behind unfinished."""
+        for name in self._disk.names(folder):
+            if name.endswith(TEMPORARY):
+                self._disk.unlink(folder, name)
+
+    def _probe(self) -> None:
+        name = self._temporary("probe")
+        self._write_new(self._folder, name, PROBE)
+        self._disk.unlink(self._folder, name)
+
+    def _new_segment(self) -> int:
+        assert self._log is not None  # noqa: S101 made by `open`
+        now = timestamp(self._clock())
+        header = SegmentHeader(
+            at=now, command=self._me.command, by=f"{self._me.user}@{self._me.host}", ftspec=__version__, commit=head_commit(self._path)
+        )
+        fd = self._disk.create(self._log, f"{now[:19].replace('-', '').replace(':', '')}Z-{self._bits(32):08x}.jsonl")
+        try:
+            self._disk.write(fd, encode(header, 0))
+            self._disk.sync(fd)
+            self._disk.sync(self._log)
+        except OSError:
+            self._disk.close(fd)
+            raise
+        return fd
+
+    def _close_segment(self) -> None:
+        if self._segment is not None:
+            segment, self._segment = self._segment, None
+            self._disk.close(segment)
+
+    def _set_aside(self, segment: Segment) -> None:
+        """Move a torn last line to `<segment>.torn`: it was never acknowledged, so nothing relies on it."""
+        assert self._log is not None  # noqa: S101 made by `open`
+        assert segment.torn is not None  # noqa: S101 asked by the caller
+        self._write_new(self._log, f"{segment.name}-{self._bits(16):04x}.torn", segment.torn)
+        whole = self._disk.read(self._log, segment.name).removesuffix(segment.torn)
+        temporary = self._temporary(segment.name)
+        self._write_new(self._log, temporary, whole)
+        self._disk.rename(self._log, temporary, segment.name)
+        self._disk.sync(self._log)
+
+    def _replace(self, name: str, data: bytes, before: bytes) -> None:
+        if data == before:
+            return
+        temporary = self._temporary(name)
+        self._write_new(self._folder, temporary, data)
+        self._disk.rename(self._folder, temporary, name)
+
+    def _write_new(self, folder: int, name: str, data: bytes) -> None:
+        fd = self._disk.create(folder, name)
+        try:
+            self._disk.write(fd, data)
+            self._disk.sync(fd)
+        finally:
+            self._disk.close(fd)
+
+    def _temporary(self, name: str) -> str:
+        return f".{name}-{self._bits(32):08x}{TEMPORARY}"
+
+    def _same_folder(self) -> None:
+        """Stop if the folder was replaced: what is renamed now would not be seen."""
+        again = self._disk.open_folder(self._path)
+        try:
+            if self._disk.identity(again) != self._disk.identity(self._folder):
+                raise FtspecError(f"`{printable(self._path.name)}` was replaced while it was written", help="run the command again")
+        finally:
+            self._disk.close(again)
