@@ -256,5 +256,20 @@ class Plan:
 
     @property
     def empty(self) -> bool:
-        """Whether applying it would change nothing and buy nothing."""
-        return all(isinstance(a, (KeepJob, KeepEval, ForgetJob)) and not getattr(a, "relabelled", ()) for a in self.actions)
+        """Whether applying it would change nothing and buy nothing (it may still have to wait for running jobs)."""
+        return not any(_effective(action) for action in self.actions)
+
+
+_UNSETTLED = frozenset({Reason.IN_DOUBT, Reason.PARENT_IN_DOUBT})
+
+
+def _effective(action: Action) -> bool:
+    match action:
+        case KeepJob():
+            return bool(action.relabelled)
+        case KeepEval() | ForgetJob():
+            return False
+        case WaitJob():
+            return action.reason in _UNSETTLED
+        case _:
+            return True

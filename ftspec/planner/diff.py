@@ -50,7 +50,7 @@ def changes(before: RecordedJob, one: Identified, datasets: Mapping[str, Dataset
             field=setting,
             old=_shown(member, old, before.scope, state, {}),
             new=_shown(member, new, one.job.scope, state, refs, datasets),
-            at=place_of(one.job, setting),
+            at=place_of(one.job, path),
         )
     return tuple(found.values())
 

@@ -93,12 +93,14 @@ def parents_first(jobs: Sequence[DesiredJob]) -> list[DesiredJob]:
     return list(ordered.values())
 
 
-def place_of(job: DesiredJob, setting: str = "") -> Place | None:
+def place_of(job: DesiredJob, path: str = "") -> Place | None:
     """Return where a setting of a job is written (the job itself without one), as near as known."""
-    if job.origin is None:
-        return None
-    place: Place | None = job.origin.place(setting, job.axes)
-    return place
+    while job.origin is not None:
+        place: Place | None = job.origin.place(path, job.axes)
+        if place is not None or not path:
+            return place
+        path = path.rpartition(".")[0]
+    return None
 
 
 def _same_key(first: DesiredJob, second: DesiredJob) -> Diagnostic:
