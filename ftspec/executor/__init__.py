@@ -8,3 +8,29 @@
 Nothing here decides *what* to buy: that is the plan's. What is bought is bought by
 `launch.buy` alone, and only after its intent is durable.
 """
+
+from __future__ import annotations
+
+from ftspec.executor.apply import execute
+from ftspec.executor.doubt import import_job, mark_absent, settle
+from ftspec.executor.effects import Effects
+from ftspec.executor.interrupt import Stop, stop_on_signals
+from ftspec.executor.refresh import refresh
+from ftspec.executor.result import ApplyOptions, ApplyResult, DuplicateJob, Refreshed, Settled, Trouble
+
+__all__ = [
+    "ApplyOptions",
+    "ApplyResult",
+    "DuplicateJob",
+    "Effects",
+    "Refreshed",
+    "Settled",
+    "Stop",
+    "Trouble",
+    "execute",
+    "import_job",
+    "mark_absent",
+    "refresh",
+    "settle",
+    "stop_on_signals",
+]

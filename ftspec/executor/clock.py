@@ -1,4 +1,4 @@
-"""Time as an effect: the machine's clocks, and how times are written.
+"""Time as an effect: which clock to believe, and how times are written.
 
 Durations are measured on `monotonic`, which stands still while a laptop sleeps, so that a wait
 is never shorter than promised. `now` is for labels and for rolling windows; where an engine
@@ -8,33 +8,12 @@ says what time it is, its word is preferred (`engine_now`).
 from __future__ import annotations
 
 import datetime as dt
-import time
 from typing import TYPE_CHECKING
 
-from ftspec.engines.base import Clock
+from ftspec.engines.base import EngineError
 
 if TYPE_CHECKING:
-    from ftspec.engines.base import Engine
-
-__all__ = ["Clock", "SystemClock", "engine_now", "rfc3339", "seconds_of"]
-
-
-class SystemClock:
-    """The machine's own clocks."""
-
-    def now(self) -> float:
-        """Return the wall clock in Unix seconds."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Return seconds that only grow."""
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        """Let at least `seconds` pass."""
-        import asyncio
-
-        await asyncio.sleep(seconds)
+    from ftspec.engines.base import Clock, Engine
 
 
 def rfc3339(seconds: float) -> str:
@@ -47,7 +26,15 @@ def seconds_of(text: str) -> float:
     return dt.datetime.fromisoformat(text).timestamp()
 
 
+async def engine_time(engine: Engine) -> int | None:
+    """Return the engine's time as it last said it, if it did."""
+    try:
+        return await engine.server_time()
+    except EngineError:
+        return None
+
+
 async def engine_now(engine: Engine, clock: Clock) -> float:
     """Return the engine's time where it says one, else ours."""
-    said = await engine.server_time()
+    said = await engine_time(engine)
     return clock.now() if said is None else float(said)

@@ -227,5 +227,5 @@ class Progress(Protocol):
         ...
 
 
-def silent(event: Event) -> None:  # noqa: ARG001 that is its point
+def silent(event: Event) -> None:
     """Show nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ftspec.record import JobError, RecordedEval
+from ftspec.record import JobError, JobStatus, RecordedEval
 
 CostOf = Callable[[str, str, str, int], tuple[float, str] | None]
 """(engine entry, base model, method, trained tokens) to (money, currency), `None` where no price is known."""
@@ -119,3 +119,26 @@ class Settled:
     """Never became a job: the next plan launches them again."""
     in_doubt: tuple[Trouble, ...] = ()
     duplicates: tuple[DuplicateJob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusChange:
+    """A job whose status an engine told anew."""
+
+    key: str
+    address: str
+    old: JobStatus
+    new: JobStatus
+    raw: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refreshed:
+    """What asking engines about recorded jobs told. It is in state already."""
+
+    changes: tuple[StatusChange, ...] = ()
+    asked: int = 0
+    missing: tuple[str, ...] = ()
+    """Addresses of jobs that their engine does not show."""
+    trouble: Mapping[str, str] = field(default_factory=dict)
+    """Engine to why it could not be asked."""

@@ -1,0 +1,514 @@
+"""Walks a plan: starts what can start, waits, records, and starts what that made possible.
+
+The walk knows how jobs, files and evals depend on each other; each engine's `Lane` buys and
+watches. One coordinator decides, work at engines runs beside it (`Crew`), and what buys
+something has made its outcome durable before it comes back. State is read once, at the beginning,
+so that a job costs the same however many there are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ftspec.actions import AdoptJob, KeepJob, LaunchJob, RunEval
+from ftspec.diagnostics import FtspecError
+from ftspec.engines.base import Engine, EngineError, ObservedJob
+from ftspec.executor import facts
+from ftspec.executor import progress as said
+from ftspec.executor.clock import rfc3339
+from ftspec.executor.crew import AsyncioCrew
+from ftspec.executor.effects import Effects
+from ftspec.executor.graph import Node, Phase, graph_of, parent_model
+from ftspec.executor.interrupt import Stop
+from ftspec.executor.journal import Journal, StateNotWritten
+from ftspec.executor.lane import Hands, Lane, watched_job
+from ftspec.executor.launch import Purchase
+from ftspec.executor.matching import open_intent
+from ftspec.executor.result import ApplyOptions, ApplyResult, DuplicateJob, Trouble
+from ftspec.executor.upload import FileReady, FileWish, NoFile, ensure_file, wait_until_processed
+from ftspec.executor.watch import wait_until_served, watched
+from ftspec.record import JobError, JobStatus, Origin, RecordedEval, RecordedFile
+from ftspec.state.base import FileFact, JobFact
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from ftspec.actions import Plan
+    from ftspec.engines.base import Clock
+    from ftspec.executor.crew import Crew
+    from ftspec.executor.effects import Evaluate, Materialise, RequestBody
+    from ftspec.executor.result import CostOf
+    from ftspec.experiment import Spec
+    from ftspec.record import State
+    from ftspec.state.base import StateWriter
+
+Engines: TypeAlias = Mapping[str, Engine] | Callable[[str], Engine]
+"""Engines by the name of their entry. A function is called once a name."""
+
+FRESH = 600.0
+"""Seconds after which a file that was confirmed is confirmed again before a job is bought with it."""
+
+EVALS = 4
+"""Evals at once."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _File:
+    """A dataset part in a scope: on its way, there, or not to be had."""
+
+    ready: FileReady | None = None
+    error: JobError | None = None
+    working: bool = False
+    at: float = 0.0
+
+
+class Walk:
+    """One walk of one plan."""
+
+    def __init__(self, plan: Plan, *, spec: Spec, state: State, engines: Engines, effects: Effects, crew: Crew) -> None:
+        self._plan, self._spec, self._state, self._effects, self._crew = plan, spec, state, effects, crew
+        self._nodes = graph_of(plan.actions, state)
+        self._evals = [action for action in plan.actions if isinstance(action, RunEval)]
+        self._open = engines.__getitem__ if isinstance(engines, Mapping) else engines
+        self._hands = Hands(effects.options.concurrency)
+        self._lanes: dict[str, Lane] = {}
+        self._files: dict[tuple[str, str], _File] = {}
+        self._checking: list[Node] = [node for node in self._nodes.values() if node.phase is Phase.READY]
+        self._evaluating = 0
+        self._halted: str | None = None
+        self._bug: BaseException | None = None
+        self._state_error: StateNotWritten | None = None
+        self._signal: int | None = None
+        self._uploaded: list[str] = []
+        self._evaluated: list[RecordedEval] = []
+        self._trouble: list[Trouble] = []
+        self._duplicates: dict[str, DuplicateJob] = {}
+        self._unrecorded: dict[str, str] = {}
+
+    async def run(self) -> ApplyResult:
+        """Walk to the end, or until told to stop."""
+        self._effects.stop.listen(self._crew.wake)
+        self._begin()
+        while not self._over():
+            self._step()
+            if self._crew.busy <= sum(lane.idle for lane in self._lanes.values()):
+                break
+            await self._take()
+        # What is still going on now only asks; nothing that it would learn is waited for.
+        self._crew.drop()
+        while self._crew.busy:
+            await self._take()
+        if self._bug is not None:
+            raise self._bug
+        return self._result()
+
+    # Beginning
+
+    def _begin(self) -> None:
+        for name in self._engines_needed():
+            recorded = [record for record in self._state.jobs.values() if record.scope == self._spec.engines[name].scope]
+            self._lanes[name] = Lane(
+                self._spec.engines[name],
+                self._open(name),
+                effects=self._effects,
+                crew=self._crew,
+                hands=self._hands,
+                report=self,
+                recorded=recorded,
+            )
+        labels = []
+        for node in self._nodes.values():
+            action = node.action
+            if isinstance(action, KeepJob) and action.relabelled:
+                labels.append(JobFact(key=node.key, at=self._at(), job=facts.labels(node.job)))
+            elif isinstance(action, AdoptJob):
+                work = _shown(self._lanes[node.job.engine].engine, action.engine_job_id)
+                self._crew.start(partial(self._found, node), work)
+            elif node.phase is Phase.UNSETTLED and node.record is not None:
+                self._lanes[node.job.engine].doubt(node, open_intent(node.record))
+            elif node.phase is Phase.RUNNING and node.record is not None:
+                self._watch_recorded(node)
+            elif node.phase is Phase.SKIPPED:
+                self._skip_children(node)
+        if labels:
+            self._effects.journal.append(*labels)
+
+    def _engines_needed(self) -> list[str]:
+        wait = self._effects.options.wait
+        needed = {node.job.engine for node in self._nodes.values() if node.phase not in {Phase.SUCCEEDED, Phase.SKIPPED}}
+        if wait and self._effects.evaluate is not None:
+            needed |= {action.engine for action in self._evals}
+        return sorted(needed)
+
+    def _watch_recorded(self, node: Node) -> None:
+        job = watched(node.record) if node.record is not None else None
+        if job is not None:
+            job.address = node.address
+            self._lanes[node.job.engine].watch(node, job)
+
+    def _found(self, node: Node, job: ObservedJob | JobError) -> None:
+        """Adopt a job that `plan --refresh` found on the engine under our key."""
+        assert isinstance(node.action, AdoptJob)  # noqa: S101 only those are asked for
+        if isinstance(job, JobError):
+            self.failed(node, job)
+            return
+        fact = facts.bought(node.key, node.attempt, job, at=self._effects.clock.now(), origin=Origin.ADOPTED)
+        about = JobFact(key=node.key, attempt=node.attempt, at=fact.at, values=fact.values, job=facts.about(node.action))
+        self._effects.journal.append(about)
+        self._lanes[node.job.engine].watch(node, watched_job(node, job))
+        self.bought(node, job, adopted=True)
+
+    # Going on
+
+    def _over(self) -> bool:
+        self._signal = self._effects.stop.requested
+        if self._signal is not None:
+            running = sum(lane.running for lane in self._lanes.values())
+            self._crew.drop()
+            self._effects.progress(said.Stopping(signal=self._signal, calls=self._crew.busy, running=running))
+        return self._signal is not None or self._state_error is not None or self._bug is not None
+
+    def _step(self) -> None:
+        wait = self._effects.options.wait
+        self._check_files()
+        for lane in self._lanes.values():
+            lane.step(wait=wait)
+        if wait:
+            self._evaluate()
+
+    async def _take(self) -> None:
+        for done in await self._crew.results():
+            if isinstance(done.error, StateNotWritten):
+                self._state_error = self._state_error or done.error
+            elif done.error is not None:
+                self._bug = self._bug or done.error
+            else:
+                try:
+                    done.tag(done.value)
+                except StateNotWritten as error:
+                    self._state_error = self._state_error or error
+
+    # Files
+
+    def _check_files(self) -> None:
+        """Offer the jobs whose files are there; send for the files that are not."""
+        still = []
+        for node in self._checking:
+            if node.phase is not Phase.READY:
+                continue
+            if self._halted is not None:
+                self.skipped(node, self._halted)
+                continue
+            files = [self._file(node, ref, key) for ref, key in _files(node)]
+            broken = next((file.error for file in files if file.error is not None), None)
+            if broken is not None:
+                self.failed(node, broken)
+            elif all(file.ready is not None and not file.working for file in files):
+                self._lanes[node.job.engine].offer(node)
+            else:
+                still.append(node)
+        self._checking = still
+
+    def _file(self, node: Node, ref: str, key: str) -> _File:
+        job = node.job
+        file = self._files.setdefault((job.scope, key), _File())
+        stale = file.ready is None or self._effects.clock.monotonic() - file.at > FRESH
+        if stale and not file.working and file.error is None and self._hands.free:
+            file.working = True
+            self._hands.free -= 1
+            recorded = self._state.files.get((job.scope, key))
+            if file.ready is not None:
+                known = file.ready
+                recorded = RecordedFile(scope=job.scope, digest=known.digest, dataset_key=key, file_id=known.file_id, status="uploaded")
+            wish = FileWish(ref=ref, dataset_key=key, engine=job.engine, scope=job.scope, recorded=recorded)
+            work = ensure_file(wish, engine=self._lanes[job.engine].engine, effects=self._effects)
+            self._crew.start(partial(self._placed, job.engine, ref, file), work, keep=True)
+        return file
+
+    def _placed(self, engine: str, ref: str, file: _File, outcome: FileReady | NoFile) -> None:
+        self._hands.free += 1
+        if isinstance(outcome, NoFile):
+            file.working, file.error = False, outcome.error
+            return
+        file.ready = outcome
+        if outcome.sent:
+            self._uploaded.append(ref)
+        window = self._effects.options.file_window
+        work = wait_until_processed(outcome, engine=self._lanes[engine].engine, clock=self._effects.clock, window=window)
+        self._crew.start(partial(self._processed, file), work)
+
+    def _processed(self, file: _File, error: JobError | None) -> None:
+        file.working, file.error, file.at = False, error, self._effects.clock.monotonic()
+
+    # What lanes report
+
+    def purchase(self, node: Node) -> Purchase:
+        """Return what to buy for a queued node."""
+        job, launch = node.job, node.action
+        assert isinstance(launch, LaunchJob)  # noqa: S101 only launches are offered
+        train, *validation = (self._files[job.scope, key].ready for _, key in _files(node))
+        assert train is not None  # noqa: S101 offered once its files are there
+        validation_file = next((file.file_id for file in validation if file is not None), None)
+        body = self._effects.request_body(
+            job,
+            profile=self._lanes[job.engine].engine.profile,
+            base_model_name=parent_model(node, self._nodes, self._state) or job.base_model,
+            training_file=train.file_id,
+            validation_file=validation_file,
+            project=self._spec.project,
+            key=node.key,
+            attempt=node.nth,
+        )
+        return Purchase(
+            launch=launch, attempt=node.attempt, nth=node.nth, body=body, training_file=train.file_id, validation_file=validation_file
+        )
+
+    def bought(self, node: Node, job: ObservedJob, *, adopted: bool) -> None:
+        """Take notice that it exists; state has it."""
+        node.phase, node.engine_job_id = Phase.RUNNING, job.id
+        node.launched, node.adopted = not adopted, adopted
+        self._effects.progress(said.Launched(address=node.address, engine=node.job.engine, engine_job_id=job.id, adopted=adopted))
+
+    def ended(self, node: Node, job: ObservedJob, values: Mapping[str, Any]) -> None:
+        """Take notice of its end; start what waited for it."""
+        self._effects.progress(
+            said.Finished(
+                address=node.address,
+                engine=node.job.engine,
+                engine_job_id=job.id,
+                status=job.status,
+                model=job.model,
+                trained_tokens=job.trained_tokens,
+                cost=values.get("cost"),
+                currency=values.get("currency"),
+                metrics=values.get("metrics"),
+                error=job.error,
+            )
+        )
+        if job.status is not JobStatus.SUCCEEDED:
+            error = job.error or JobError(code=job.raw_status, message=f"the engine says `{job.raw_status}`")
+            self._fail(node, error, bought=True)
+            return
+        node.phase, node.model = Phase.SUCCEEDED, job.model
+        needed = node.children or any(action.address == node.address and action.model is None for action in self._evals)
+        lane = self._lanes[node.job.engine]
+        if job.model is None:
+            for child in node.children:
+                self.skipped(child, f"{node.address} succeeded without a model")
+        elif needed and not lane.engine.profile.in_process:
+            self._crew.start(partial(self._served, node), wait_until_served(job.model, engine=lane.engine, clock=self._effects.clock))
+        else:
+            self._served(node, None)
+
+    def _served(self, node: Node, _nothing: None) -> None:
+        """Start what waited for a job's model."""
+        node.served = True
+        for child in node.children:
+            child.parents.discard(node.address)
+            if not child.parents and child.phase is Phase.BLOCKED:
+                child.phase = Phase.READY
+                self._checking.append(child)
+
+    def failed(self, node: Node, error: JobError) -> None:
+        """Take notice that nothing was bought, or that nothing more will be heard of it."""
+        self._effects.progress(said.NotLaunched(address=node.address, engine=node.job.engine, error=error))
+        if error.param in {"training_file", "validation_file"}:
+            self._forget_files(node)
+        self._fail(node, error, bought=node.engine_job_id is not None)
+
+    def _forget_files(self, node: Node) -> None:
+        """Have the files of a refused job confirmed or sent again by the next run: the engine says that one is not there."""
+        for _, key in _files(node):
+            ready = self._files[node.job.scope, key].ready
+            if ready is not None:
+                values = {"file_id": ready.file_id, "status": "gone", "dataset_key": key}
+                self._effects.journal.append(FileFact(scope=node.job.scope, digest=ready.digest, at=self._at(), values=values))
+
+    def in_doubt(self, node: Node, error: JobError) -> None:
+        """Take notice that nobody knows whether it exists."""
+        node.phase, node.error = Phase.IN_DOUBT, error
+        self._effects.progress(said.InDoubt(address=node.address, engine=node.job.engine, why=error.message or ""))
+        self._skip_children(node)
+
+    def skipped(self, node: Node, because: str) -> None:
+        """Take notice that it was not tried."""
+        node.phase, node.because = Phase.SKIPPED, because
+        self._effects.progress(said.Skipped(address=node.address, because=because))
+        self._skip_children(node)
+
+    def unrecorded(self, node: Node, job: ObservedJob) -> None:
+        """Take notice that it exists and state could not be written."""
+        node.phase, node.engine_job_id = Phase.RUNNING, job.id
+        self._unrecorded[node.address] = job.id
+        failed = self._effects.journal.failed
+        self._state_error = failed
+        why = str(failed)
+        self._effects.progress(said.NotRecorded(address=node.address, engine=node.job.engine, engine_job_id=job.id, message=why))
+
+    def doubled(self, duplicate: DuplicateJob) -> None:
+        """Take notice that its key has more than one job."""
+        self._duplicates[duplicate.key] = duplicate
+
+    def _fail(self, node: Node, error: JobError, *, bought: bool) -> None:
+        node.phase, node.error = Phase.FAILED, error
+        self._trouble.append(Trouble(address=node.address, error=error, engine_job_id=node.engine_job_id, bought=bought))
+        self._skip_children(node)
+        if not self._effects.options.keep_going and self._halted is None:
+            self._halted = f"{node.address} failed"
+            for lane in self._lanes.values():
+                lane.close(self._halted)
+
+    def _skip_children(self, node: Node) -> None:
+        for child in node.children:
+            if child.phase is Phase.BLOCKED:
+                self.skipped(child, node.address)
+
+    # Evals
+
+    def _evaluate(self) -> None:
+        evaluate = self._effects.evaluate
+        if evaluate is None:
+            return
+        later = []
+        for action in self._evals:
+            node = None if action.address is None else self._nodes.get(action.address)
+            model = action.model or (node.model if node is not None and node.served else None)
+            if model is None or self._evaluating >= EVALS:
+                if model is not None or node is None or node.phase not in {Phase.FAILED, Phase.SKIPPED, Phase.IN_DOUBT}:
+                    later.append(action)
+                continue
+            self._evaluating += 1
+            self._effects.progress(said.Evaluating(eval=action.eval.name, address=action.address, model=model))
+            job_key = node.key if node is not None else None
+            work = evaluate(action, model=model, job_key=job_key, engine=self._lanes[action.engine].engine)
+            self._crew.start(partial(self._scored, action, model), _attempted(work))
+        self._evals = later
+
+    def _scored(self, action: RunEval, model: str, outcome: RecordedEval | JobError) -> None:
+        self._evaluating -= 1
+        status = "failed"
+        if isinstance(outcome, RecordedEval):
+            status = outcome.status
+            self._evaluated.append(outcome)
+        else:
+            self._trouble.append(Trouble(address=action.address or model, error=outcome))
+        self._effects.progress(said.Evaluated(eval=action.eval.name, address=action.address, model=model, status=status))
+
+    # The end
+
+    def _at(self) -> str:
+        return rfc3339(self._effects.clock.now())
+
+    def _result(self) -> ApplyResult:
+        nodes = list(self._nodes.values())
+
+        def addresses(wanted: Callable[[Node], bool]) -> tuple[str, ...]:
+            return tuple(node.address for node in nodes if wanted(node))
+
+        return ApplyResult(
+            launched=addresses(lambda node: node.launched),
+            adopted=addresses(lambda node: node.adopted),
+            uploaded=tuple(self._uploaded),
+            succeeded=addresses(lambda node: node.phase is Phase.SUCCEEDED and node.served),
+            failed=tuple(self._trouble),
+            in_doubt=tuple(
+                Trouble(
+                    address=node.address, error=node.error or JobError(code="in_doubt", message="its outcome was not looked up to the end")
+                )
+                for node in nodes
+                if node.phase in {Phase.IN_DOUBT, Phase.UNSETTLED}
+            ),
+            skipped={
+                node.address: node.because or "" for node in nodes if node.phase is Phase.SKIPPED and not isinstance(node.action, KeepJob)
+            },
+            running=addresses(lambda node: node.phase is Phase.RUNNING),
+            queued=addresses(lambda node: node.phase in {Phase.BLOCKED, Phase.READY, Phase.QUEUED}),
+            next_slot_at={lane.entry.name: lane.next_slot_at for lane in self._lanes.values() if lane.next_slot_at is not None},
+            evaluated=tuple(self._evaluated),
+            duplicates=tuple(self._duplicates.values()),
+            unrecorded=self._unrecorded,
+            state_error=None if self._state_error is None else str(self._state_error),
+            signal=self._signal,
+        )
+
+
+def _files(node: Node) -> list[tuple[str, str]]:
+    """Return the dataset parts that a job needs: (reference, dataset key), training first."""
+    launch = node.action
+    if not isinstance(launch, LaunchJob):
+        return []
+    files = [(launch.job.train, launch.train_key)]
+    if launch.job.validation is not None and launch.validation_key is not None:
+        files.append((launch.job.validation, launch.validation_key))
+    return files
+
+
+async def _attempted(work: Any) -> RecordedEval | JobError:
+    """Return an eval run, or why there is none."""
+    try:
+        recorded: RecordedEval = await work
+    except EngineError as error:
+        return facts.error_of(error)
+    except FtspecError as error:
+        return JobError(code="eval", message=error.message)
+    return recorded
+
+
+async def _shown(engine: Engine, job_id: str) -> ObservedJob | JobError:
+    """Return a job that is to be adopted, or why it cannot be."""
+    try:
+        job = await engine.job(job_id)
+    except EngineError as error:
+        return facts.error_of(error)
+    return job or JobError(code="job_gone", message=f"job {job_id} is not there any more")
+
+
+def heedless(progress: said.Progress) -> said.Progress:
+    """Return a progress that goes on when its terminal is gone: nobody watching is no reason to stop recording."""
+
+    def tell(event: said.Event) -> None:
+        with contextlib.suppress(OSError):
+            progress(event)
+
+    return tell
+
+
+async def execute(  # noqa: PLR0913 every effect is an argument
+    plan: Plan,
+    *,
+    spec: Spec,
+    writer: StateWriter,
+    engines: Engines,
+    request_body: RequestBody,
+    materialise: Materialise,
+    clock: Clock,
+    random: Random,
+    progress: said.Progress = said.silent,
+    options: ApplyOptions | None = None,
+    evaluate: Evaluate | None = None,
+    cost_of: CostOf | None = None,
+    stop: Stop | None = None,
+    crew: Crew | None = None,
+) -> ApplyResult:
+    """Do a plan and return what happened. Holds no lock and asks nobody: that was done before.
+
+    Engines are opened before anything is bought (`FtspecError` passes through). `stop` ends the walk in order;
+    `crew` runs work at the same time, as asyncio tasks unless told otherwise.
+    """
+    effects = Effects(
+        journal=Journal(writer),
+        clock=clock,
+        random=random,
+        request_body=request_body,
+        materialise=materialise,
+        progress=heedless(progress),
+        evaluate=evaluate,
+        cost_of=cost_of,
+        stop=stop or Stop(),
+        options=options or ApplyOptions(),
+    )
+    return await Walk(plan, spec=spec, state=writer.read(), engines=engines, effects=effects, crew=crew or AsyncioCrew()).run()

@@ -1,0 +1,178 @@
+"""Which job on an engine an open intent became.
+
+Pure. An engine that keeps our label (`metadata.ftspec_key`) answers exactly. Gateways drop
+metadata and some engines have none, so a job without any label of ours is compared member by
+member with what was requested: what the engine does not echo is not held against it, what it
+echoes must agree.
+
+Whether an engine keeps labels is seen from the jobs that state knows, and only without such
+evidence believed from its profile. Where labels are kept, a job without one is not taken for ours.
+
+Jobs that state already knows are nobody's candidates. Several intents that asked for exactly the
+same (replicates) may take several equal jobs, in order. Anything less clear is left in doubt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ftspec.executor.clock import seconds_of
+from ftspec.fingerprint import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from ftspec.engines.base import ObservedJob
+    from ftspec.record import RecordedJob
+
+LABEL = "ftspec_key"
+
+SKEW = 600
+"""How much older than our request, by the engine's own clock, a job may be and still be ours (seconds)."""
+
+DAY = 86_400
+"""The same where only our clock is known, which may be wrong by hours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenIntent:
+    """A launch whose outcome is not known: `requested` is the body that was sent, if it was."""
+
+    key: str
+    address: str
+    attempt: int
+    requested: Mapping[str, Any]
+    intent_at: str
+    engine_time: int | None = None
+
+    @property
+    def since(self) -> int:
+        """The earliest creation time (Unix seconds, engine's clock) that its job can have."""
+        if self.engine_time is not None:
+            return self.engine_time - SKEW
+        return int(seconds_of(self.intent_at)) - DAY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """The job that an intent became, and further jobs that carry the same key."""
+
+    job: ObservedJob
+    extra: tuple[ObservedJob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ambiguous:
+    """Jobs that might be it, none of which can be told from the others."""
+
+    candidates: tuple[str, ...]
+
+
+def open_intent(record: RecordedJob) -> OpenIntent:
+    """Return the open intent of a record that is in doubt."""
+    last = record.last
+    return OpenIntent(
+        key=record.key,
+        address=record.address,
+        attempt=last.number,
+        requested=last.requested,
+        intent_at=last.intent_at or record.updated_at or "1970-01-01T00:00:00Z",
+        engine_time=last.engine_time,
+    )
+
+
+def match_all(
+    intents: Sequence[OpenIntent], jobs: Iterable[ObservedJob], *, known: Collection[str], echoes: bool
+) -> dict[str, Match | Ambiguous]:
+    """Return what each intent (by key) became, as far as these jobs tell; nothing for those not among them.
+
+    `known` are ids that state has. `echoes` says whether the engine's profile promises to keep labels.
+    """
+    labelled: dict[str, dict[str, ObservedJob]] = {}
+    bare: dict[str, ObservedJob] = {}
+    kept = dropped = False
+    for job in jobs:
+        label = job.metadata.get(LABEL)
+        if job.id in known:
+            kept = kept or label is not None
+            dropped = dropped or label is None
+        elif label is None:
+            bare[job.id] = job
+        else:
+            labelled.setdefault(label, {})[job.id] = job
+    echoes = kept or (echoes and not dropped)
+    found: dict[str, Match | Ambiguous] = {}
+    unlabelled: dict[str, list[OpenIntent]] = {}
+    for intent in intents:
+        ours = labelled.get(intent.key)
+        if ours:
+            first, *rest = sorted(ours.values(), key=seniority)
+            found[intent.key] = Match(job=first, extra=tuple(rest))
+        elif intent.requested:
+            unlabelled.setdefault(digest(_asked(intent.requested)), []).append(intent)
+    for group in unlabelled.values():
+        found.update(_match_bare(group, bare, echoes=echoes))
+    return found
+
+
+def _match_bare(group: list[OpenIntent], bare: dict[str, ObservedJob], *, echoes: bool) -> dict[str, Match | Ambiguous]:
+    group = sorted(group, key=lambda intent: (intent.intent_at, intent.key))
+    since = min(intent.since for intent in group)
+    fitting = sorted(
+        (job for job in bare.values() if job.created_at >= since and not differences(group[0].requested, job)),
+        key=seniority,
+    )
+    if not fitting:
+        return {}
+    # More equal jobs than launches of ours: some are another's. With labels, all of them are.
+    if echoes or len(fitting) > len(group):
+        ids = tuple(job.id for job in fitting)
+        return {intent.key: Ambiguous(candidates=ids) for intent in group}
+    return {intent.key: Match(job=job) for intent, job in zip(group, fitting, strict=False)}
+
+
+def seniority(job: ObservedJob) -> tuple[int, str]:
+    """Return what decides which of two jobs with one key is kept: the smallest (created_at, id)."""
+    return (job.created_at, job.id)
+
+
+def differences(requested: Mapping[str, Any], job: ObservedJob) -> list[str]:
+    """Return in which members a job disagrees with a request; empty: it may be what became of it."""
+    wrong = []
+    model = str(requested.get("model", ""))
+    # An alias comes back as its dated snapshot.
+    if job.base_model and job.base_model != model and not job.base_model.startswith(f"{model}-"):
+        wrong.append(f"base model `{job.base_model}` instead of `{model}`")
+    for name, has in (
+        ("training_file", job.training_file),
+        ("validation_file", job.validation_file),
+        ("suffix", job.suffix),
+        ("seed", job.seed),
+    ):
+        wanted = requested.get(name)
+        if has is not None and wanted is not None and has != wanted:
+            wrong.append(f"{name} `{has}` instead of `{wanted}`")
+    for name, wanted in _hyperparameters(requested).items():
+        has = job.hyperparameters.get(name)
+        if _number(wanted) and _number(has) and has != wanted:
+            wrong.append(f"{name} {has} instead of {wanted}")
+    return wrong
+
+
+def _hyperparameters(requested: Mapping[str, Any]) -> Mapping[str, Any]:
+    method = requested.get("method")
+    if isinstance(method, dict):
+        block = method.get(str(method.get("type")))
+        if isinstance(block, dict) and isinstance(block.get("hyperparameters"), dict):
+            return dict(block["hyperparameters"])
+    top = requested.get("hyperparameters")
+    return top if isinstance(top, dict) else {}
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _asked(requested: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in requested.items() if name != "metadata"}

@@ -1,0 +1,102 @@
+"""Two jobs with one key on an engine that cannot refuse the second: which one counts, and what happens to the others.
+
+Two clones of a repository that apply at the same moment know nothing of each other. After launching,
+each lists the engine's jobs and decides alike: the smallest (created_at, id) is kept; a job that
+this run bought, that is not the one kept and has not started, is cancelled; every other one is
+recorded as a duplicate and reported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ftspec.engines.base import EngineError
+from ftspec.executor import facts
+from ftspec.executor.clock import rfc3339
+from ftspec.executor.matching import LABEL, SKEW, seniority
+from ftspec.record import JobStatus, Origin
+from ftspec.state.base import JobFact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ftspec.engines.base import Clock, Engine, ObservedJob
+
+PAUSES = (0.0, 30.0, 120.0)
+"""Seconds after the last launch at which an engine is swept: lists lag, and the other clone may still be at it."""
+
+_STARTED = JobStatus.RUNNING.rank
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ours:
+    """A job that this run bought."""
+
+    key: str
+    attempt: int
+    job_id: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubled:
+    """A key with more than one job: `facts` to be recorded, `kept` the job that counts."""
+
+    key: str
+    kept: ObservedJob
+    cancelled: tuple[str, ...]
+    extra: tuple[str, ...]
+    facts: tuple[JobFact, ...]
+
+
+async def sweep(ours: Mapping[str, Ours], *, engine: Engine, clock: Clock) -> list[Doubled]:
+    """Return the keys (of `ours`) that have more than one job on the engine, after cancelling what may be cancelled.
+
+    Writes nothing. A list that breaks off proves nothing and loses nothing: what it shows is treated.
+    """
+    if not ours or engine.profile.unique_keys:
+        return []
+    try:
+        listing = await engine.find_jobs(since=int(min(one.created_at for one in ours.values())) - SKEW)
+    except EngineError:
+        return []
+    by_key: dict[str, dict[str, ObservedJob]] = {}
+    for job in listing.items:
+        key = job.metadata.get(LABEL)
+        if key is not None and key in ours:
+            by_key.setdefault(key, {})[job.id] = job
+    doubled = []
+    for key, jobs in by_key.items():
+        one = ours[key]
+        # What was stopped before it cost anything, and an earlier attempt of ours, is no duplicate.
+        live = [job for job in jobs.values() if job.id == one.job_id or job.status not in {JobStatus.CANCELLED, JobStatus.FAILED}]
+        if len(live) > 1:
+            doubled.append(await _decide(one, sorted(live, key=seniority), engine=engine, clock=clock))
+    return doubled
+
+
+async def _decide(one: Ours, jobs: list[ObservedJob], *, engine: Engine, clock: Clock) -> Doubled:
+    kept, *rest = jobs
+    cancelled, extra = [], []
+    stopped = []
+    for job in rest:
+        if job.id == one.job_id and job.status.rank < _STARTED:
+            try:
+                values = facts.observed(await engine.cancel(job.id))
+            except EngineError:
+                extra.append(job.id)
+            else:
+                cancelled.append(job.id)
+                stopped.append(JobFact(key=one.key, attempt=one.attempt, at=rfc3339(clock.now()), values=values))
+        else:
+            extra.append(job.id)
+    now = clock.now()
+    new = [facts.bought(one.key, one.attempt, job, at=now, origin=Origin.ADOPTED) for job in jobs if job.id != one.job_id]
+    return Doubled(
+        key=one.key,
+        kept=kept,
+        cancelled=tuple(cancelled),
+        extra=tuple(extra),
+        facts=(*new, *stopped),
+    )
