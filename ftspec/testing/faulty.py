@@ -174,6 +174,9 @@ FAULTS: Mapping[str, Strike] = {
     "429 concurrent": _says(429, "concurrent_jobs_limit_exceeded", "INSUFFICIENT QUOTA: too many jobs are running"),
     "429 money": _says(429, "insufficient_quota", "You exceeded your current quota", "insufficient_quota"),
     "429 spend": _says(429, "project_spend_limit_exceeded", "The limit of this project is reached"),
+    "wait": lambda s, r, v: Answer(
+        status=429, value=refusal(429, "rate_limit_exceeded", _SLOW_DOWN).value, headers={"Retry-After": str(v)}
+    ),
     "429 html": lambda s, r, v: _html(s, r, 429),
     "500 before": _says(500, "server_error", "The server had an error", "server_error"),
     "500 after": _after(_says(500, "server_error", "The server had an error", "server_error")),
@@ -190,8 +193,8 @@ FAULTS: Mapping[str, Strike] = {
     "nan after": _after(lambda s, r, v: Answer(content=b'{"id": NaN}')),
     "deep after": _after(lambda s, r, v: Answer(content=b"[" * 100_000 + b"]" * 100_000)),
     "huge after": _after(lambda s, r, v: Answer(content=b'{"id": "' + b"x" * int(v or 70 * MEBI) + b'"}')),
-    "compressed after": _after(lambda s, r, v: Answer(content=b"\x1f\x8b", content_type="gzip!")),
-    "redirect": lambda s, r, v: Answer(status=307, value={"location": v}),
+    "compressed after": _after(lambda s, r, v: Answer(content=b"\x1f\x8b", headers={"Content-Encoding": "gzip"})),
+    "redirect": lambda s, r, v: Answer(status=307, headers={"Location": v}),
     "strange status": _changed(lambda whole, v: {**whole, "status": v or "paused_by_policy", "surprise": {"new": 1}}),
     "bare job": _changed(lambda whole, v: {name: whole[name] for name in ("id", "object") if name in whole}),
     "another job": _changed(lambda whole, v: {**whole, "metadata": {"ftspec_key": "0" * 64}}),
@@ -370,12 +373,10 @@ class _Handler(BaseHTTPRequestHandler):
         owner, content = self.server.owner, answer.encoded()
         self.send_response_only(answer.status)
         self.send_header("Date", owner.date())
-        if answer.content_type == "gzip!":
-            self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(content)))
-        if 300 <= answer.status < 400:
-            self.send_header("Location", answer.value["location"])
+        for name, text in answer.headers.items():
+            self.send_header(name, text)
         self.end_headers()
         if pause:
             for position in range(len(content)):

@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request as it arrived. Header names are lower case; `path` is without `/v1`, decoded."""
+    """One request as it arrived. Header names are lower case; `path` is without `/v1`, as it was sent."""
 
     method: str
     path: str
@@ -32,19 +32,23 @@ class Request:
         parts = urlsplit(target)
         return cls(
             method=method,
-            path=unquote(parts.path.removeprefix("/v1")),
+            path=parts.path.removeprefix("/v1"),
             query=dict(parse_qsl(parts.query)),
             headers={name.lower(): value for name, value in headers.items()},
             body=body,
         )
 
     @property
+    def steps(self) -> list[str]:
+        """The path's parts, decoded."""
+        return [unquote(step) for step in self.path.strip("/").split("/")]
+
+    @property
     def name(self) -> str:
         """`POST /fine_tuning/jobs`, with ids as `*`."""
-        steps = self.path.strip("/").split("/")
         fixed = {"fine_tuning", "jobs", "files", "uploads", "models", "chat", "completions", "events", "checkpoints", "content"}
         verbs = {"cancel", "pause", "resume", "parts", "complete"}
-        return f"{self.method} /" + "/".join(step if step in fixed | verbs else "*" for step in steps)
+        return f"{self.method} /" + "/".join(step if step in fixed | verbs else "*" for step in self.steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +59,7 @@ class Answer:
     value: Any = None
     content: bytes | None = None
     content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def encoded(self) -> bytes:
         """Return the body."""
@@ -97,8 +102,7 @@ class TinyApi:
         if self.key is not None and request.headers.get("authorization") != f"Bearer {self.key}":
             said = request.headers.get("authorization", "").removeprefix("Bearer ")
             return refusal(401, "invalid_api_key", f"Incorrect API key provided: {said[:3]}****{said[-4:]}.")
-        steps = request.path.strip("/").split("/")
-        match [request.method, *steps]:
+        match [request.method, *request.steps]:
             case ["POST", "files"]:
                 return self._add_file(request)
             case ["GET", "files"]:
