@@ -137,7 +137,9 @@ def apply_perfectly(plan: Plan, state: State) -> State:
     for action in plan.actions:
         match action:
             case UploadFile(scope=scope, dataset_key=key):
-                file = RecordedFile(scope=scope, digest=key, dataset_key=key, file_id=f"file-{key[:8]}", rows=action.rows, status="uploaded")
+                file = RecordedFile(
+                    scope=scope, digest=key, dataset_key=key, file_id=f"file-{key[:8]}", rows=action.rows, status="uploaded"
+                )
                 files[scope, key] = file
             case LaunchJob() | AdoptJob():
                 attempt = Attempt(

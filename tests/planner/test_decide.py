@@ -164,9 +164,7 @@ def test_a_retired_model_is_not_trained_again_by_itself(world):
 )
 def test_children_wait_for_parents_that_cannot_give_a_model(world, status, reason):
     """The grandchild names its own parent, and nothing of the chain is bought."""
-    chain = world.of(
-        world.job("a"), world.job("b", parent="a", base_model=""), world.job("c", depends_on=("b",), seed=3)
-    )
+    chain = world.of(world.job("a"), world.job("b", parent="a", base_model=""), world.job("c", depends_on=("b",), seed=3))
     plan = chain.plan(chain.record("a", status))
     waits = {action.job.address: action for action in plan.actions if isinstance(action, WaitJob)}
     assert (waits["b"].reason, waits["b"].because) == (reason, "a")
