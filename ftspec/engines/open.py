@@ -71,7 +71,7 @@ def open_engine(
 
 def address(entry: EngineEntry, *, profile: Profile, trust: Container[str]) -> tuple[Origin, str]:
     """Return where an entry's requests go, if they may go there."""
-    url = entry.base_url or profile.base_url
+    url = profile.base_url if entry.base_url is None else entry.base_url
     if url is None:
         raise FtspecError(
             f"engine `{entry.name}` has no address",

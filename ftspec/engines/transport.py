@@ -9,7 +9,7 @@ every request leaves through `_Gate`, which
   in no request, exception or log of the SDK;
 - refuses answers that are longer than expected or compressed without being asked.
 
-`openai` 3.x is built on httpx2, 2.x on httpx; `_http` is the only place that knows.
+`openai` 3.x is built on httpx2, 2.x on httpx; `http_library` is the only place that knows.
 Environment proxies and certificates are ignored (`trust_env` off).
 """
 
@@ -40,7 +40,7 @@ _PLACEHOLDER = "kept-by-ftspec"
 _NOT_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "InvalidURL", "SSLCertVerificationError"})
 
 
-def _http() -> Any:
+def http_library() -> Any:
     """Return the HTTP library that the installed SDK is built on."""
     import openai
 
@@ -126,7 +126,7 @@ class Wire:
         try:
             async for line in response.aiter_lines():
                 yield line
-        except _http().RequestError as error:
+        except http_library().RequestError as error:
             raise _failure(error) from None
         finally:
             await response.aclose()
@@ -143,7 +143,7 @@ class Wire:
         """Return the HTTP library's own response, whatever its status."""
         import openai
 
-        http = _http()
+        http = http_library()
         options = {"timeout": http.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS)), "max_retries": 0, "params": dict(params or {})}
         sdk: Any = self.sdk()  # its overloads do not know a response class that is chosen at run time
         ask = sdk.get if method == "GET" else sdk.post
@@ -162,7 +162,7 @@ class Wire:
         if self._sdk is None:
             import openai
 
-            http, account = _http(), self.account
+            http, account = http_library(), self.account
             self._sdk = openai.AsyncOpenAI(
                 base_url=account.base_url,
                 api_key=_PLACEHOLDER,
