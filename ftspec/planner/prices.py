@@ -10,12 +10,16 @@ one million tokens, `ENGINE` a name or type of an engine, `MODEL` a glob.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from ftspec.diagnostics import FtspecError
+from ftspec.printable import printable
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,16 +59,36 @@ class PriceTable(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
 
+class InvalidPrices(FtspecError):
+    """The spec's `prices:` do not say what something costs."""
+
+
 def price_table(prices: Mapping[str, Any] | None = None) -> PriceTable:
-    """Return the table that comes with ftspec, with a spec's `prices:` before its rows."""
+    """Return the table that comes with ftspec, with a spec's `prices:` before its rows. Raises `InvalidPrices`."""
     shipped = msgspec.json.decode(Path(__file__).with_name("prices.json").read_bytes(), type=PriceTable)
-    own = tuple(
-        Price(engine=engine, model=model, **({"confidence": "given"} | _row(row)))
-        for engine, models in (prices or {}).items()
-        for model, row in models.items()
-    )
+    own = tuple(_row(engine, model, row) for engine, models in (prices or {}).items() for model, row in _models(engine, models))
     return msgspec.structs.replace(shipped, rows=own + shipped.rows) if own else shipped
 
 
-def _row(row: Any) -> dict[str, Any]:
-    return dict(row) if isinstance(row, Mapping) else {"training": float(row)}
+def _models(engine: str, models: Any) -> Iterable[tuple[str, Any]]:
+    if not isinstance(models, Mapping):
+        raise _invalid(engine, "models and their prices are expected below an engine")
+    return models.items()
+
+
+def _row(engine: str, model: str, row: Any) -> Price:
+    given = dict(row) if isinstance(row, Mapping) else {"training": row}
+    try:
+        price = msgspec.convert({"engine": engine, "model": model, "confidence": "given"} | given, Price)
+    except msgspec.ValidationError as problem:
+        raise _invalid(f"{engine}.{model}", str(problem)) from None
+    if any(not (amount is None or 0 <= amount < math.inf) for amount in (price.training, price.input, price.output)):
+        raise _invalid(f"{engine}.{model}", "a price is zero or more")
+    return price
+
+
+def _invalid(path: str, why: str) -> InvalidPrices:
+    return InvalidPrices(
+        f"`prices.{printable(path)}`: {printable(why)}",
+        help="say what one million tokens cost: `prices: {openai: {gpt-4o-mini*: 3}}`, or `{training: 3, input: 0.3, output: 1.2}`",
+    )

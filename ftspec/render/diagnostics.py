@@ -3,6 +3,7 @@
 The text is laid out like a compiler's: sentence, place, the line with carets, a note of
 other places, and the help. Problems that differ only in their place are folded into one with a
 count. Everything foreign is printable; an excerpt that a diagnostic does not carry is not shown.
+What is written for tools ends in a line feed, what is written for people does not.
 """
 
 from __future__ import annotations
@@ -105,8 +106,8 @@ def to_github(diagnostics: Iterable[Diagnostic]) -> str:
             properties = {"file": one.at.path} | _position(one.at) | properties
         body = one.message + (f" (seen {one.count:,} times)" if one.count > 1 else "") + (f"\n{one.help}" if one.help else "")
         shown = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
-        lines.append(f"::{kinds[one.severity]} {shown}::{_escaped(printable(body, newlines=True))}")
-    return "\n".join(lines)
+        lines.append(f"::{kinds[one.severity]} {shown}::{_escaped(printable(body, newlines=True))}\n")
+    return "".join(lines)
 
 
 def _position(place: Place) -> dict[str, str]:

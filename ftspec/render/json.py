@@ -42,14 +42,14 @@ def schema() -> str:
 
 
 def to_json(plan: Plan) -> str:
-    """Return the plan as JSON text."""
+    """Return the plan as JSON text that ends in a line feed."""
     return dumps(as_dict(plan))
 
 
 def dumps(value: Any) -> str:
     """Return indented JSON that neither a terminal nor the log of a CI runner obeys."""
     text = json.dumps(value, indent=2, allow_nan=False)
-    return text.replace("##[", "#\\u0023[").replace("\x7f", "\\u007f")
+    return text.replace("##[", "#\\u0023[").replace("\x7f", "\\u007f") + "\n"
 
 
 def as_dict(plan: Plan) -> dict[str, Any]:
