@@ -6,8 +6,8 @@
     errors / asked <= 0.01               counts: asked, errors, empty, refused, truncated
     macro_f1 >= 0.8                      with `preset: classification`: accuracy, macro_f1
 
-With `p` (`{metric: "exact >= base.exact - 0.01", p: 0.05}`, or the text `... at p 0.05`) it must
-hold with that certainty: items are resampled, and it may fail in at most that share of the resamples.
+With `at p 0.05` at its end it must hold with that certainty: items are resampled, and it may fail
+in at most that share of the resamples. `exact >= base.exact - 0.01 at p 0.05` is non-inferiority.
 
 Samples that could not be graded count for neither side: a gate must hold whether they are taken
 as the worst or as the best, so that a judge's nonsense never opens one.
@@ -85,14 +85,8 @@ class Measured:
     items: Mapping[str, Mapping[str, float | None]] | None = None
 
 
-def parse_gate(given: str | Mapping[str, Any]) -> Gate:
-    """Return the gate of a text, or of `{metric, p}` (`GateError`)."""
-    if isinstance(given, Mapping):
-        if not isinstance(given.get("metric"), str) or not set(given) <= {"metric", "p"}:
-            raise GateError("a gate is text such as `exact >= base.exact`, or `{metric: TEXT, p: 0.05}`")
-        text = str(given["metric"]) + (f" at p {given['p']}" if "p" in given else "")
-    else:
-        text = given
+def parse_gate(text: str) -> Gate:
+    """Return the gate of a text (`GateError`)."""
     match = _GATE.fullmatch(text)
     if match is None:
         raise GateError(f"`{text}` is not a gate", help="write two formulas and one of >= <= > < ==, such as `exact >= base.exact - 0.01`")

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ftspec.diagnostics import Diagnostic, FtspecError, error
+from ftspec.diagnostics import Diagnostic, FtspecError, Place, error
 from ftspec.evals.base import check_definition, parse
 from ftspec.evals.classification import PRESET_GRADER
 from ftspec.evals.code import Code, inlined, read_text
@@ -26,29 +26,35 @@ KINDS = ("inspect", "command")
 
 def prepare(eval: DesiredEval, *, root: Path) -> tuple[DesiredEval, list[Diagnostic]]:  # noqa: A002 the word for it
     """Return the eval with everything read in, and what is wrong with it."""
-    problems: list[Diagnostic] = []
-    graders: dict[str, dict[str, Any]] = {}
-    declared = dict(eval.graders)
-    if not declared and eval.options.get("preset") == "classification":
+    declared: Mapping[str, Mapping[str, Any]] = eval.graders
+    labelled = eval.options.get("preset") == "classification"
+    if not declared and labelled:
         declared = {"correct": PRESET_GRADER}
+    graders: dict[str, dict[str, Any]] = {}
+    prompt, problems = _prompt(eval, root)
     for name, definition in declared.items():
-        try:
-            graders[name] = inlined(definition, root)
-        except FtspecError as unreadable:
-            problems.append(error("bad-grader", unreadable.message, at=eval.grader_places.get(name, eval.at)))
-            continue
-        problems += [
-            error("bad-grader", problem, at=eval.grader_places.get(name, eval.at)) for problem in check_definition(name, graders[name])
-        ]
-    prompt, more = _prompt(eval, root)
-    problems += more
+        ready, wrong = prepare_grader(name, definition, root=root, at=eval.grader_places.get(name, eval.at))
+        problems += wrong
+        if ready is not None:
+            graders[name] = ready
     for gate in eval.require:
         try:
-            wrong = gate_problems(parse_gate(gate), declared, labelled=eval.options.get("preset") == "classification")
+            found = gate_problems(parse_gate(gate), declared, labelled=labelled)
         except FtspecError as stop:
-            wrong = [stop.message]
-        problems += [error("bad-gate", one, at=eval.at) for one in wrong]
+            found = [stop.message]
+        problems += [error("bad-gate", one, at=eval.at) for one in found]
     return replace(eval, graders=graders, prompt=prompt), problems
+
+
+def prepare_grader(
+    name: str, definition: Mapping[str, Any], *, root: Path, at: Place | None = None
+) -> tuple[dict[str, Any] | None, list[Diagnostic]]:
+    """Return a definition with its files read in, and what is wrong with it."""
+    try:
+        ready = inlined(definition, root)
+    except FtspecError as unreadable:
+        return None, [error("bad-grader", f"{name}: {unreadable.message}", at=at)]
+    return ready, [error("bad-grader", problem, at=at) for problem in check_definition(name, ready)]
 
 
 def code_of(eval: DesiredEval) -> Mapping[str, Code]:  # noqa: A002 the word for it

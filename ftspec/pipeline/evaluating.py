@@ -1,0 +1,476 @@
+"""Evals with everything around them: rows, engines, prices, samples on disk, facts in state.
+
+`Evaluator` is the executor's `Evaluate`; `evaluate` is `ftspec eval`; `eval_runs` is what
+`ftspec compare` compares, and `verdicts` what `require:` makes of it. Which runs belong to the
+spec as it is now is decided by keys alone: a record counts if its key is what the eval and
+the record's model give today.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ftspec.diagnostics import Diagnostic, FtspecError
+from ftspec.fingerprint import EvalKeys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ftspec.actions import RunEval, Verdict
+    from ftspec.engines.base import Engine
+    from ftspec.evals.compare import EvalRun
+    from ftspec.evals.items import EvalItem
+    from ftspec.evals.runner import Progress, RunOptions
+    from ftspec.evals.samples import SampleStore
+    from ftspec.experiment import DesiredEval, DesiredJob, Spec
+    from ftspec.pipeline.planning import Wanted
+    from ftspec.pipeline.project import Project
+    from ftspec.planner.identify import Identified
+    from ftspec.planner.prices import PriceTable
+    from ftspec.record import RecordedEval, State
+    from ftspec.state.base import EvalFact
+
+MILLION = 1_000_000
+
+
+def prepare_evals(spec: Spec, project: Project) -> tuple[Spec, list[Diagnostic]]:
+    """Return the spec with its evals and graders ready to be keyed and run, and what is wrong with them. Runs nothing."""
+    jobs, problems = _with_graders(spec.jobs, project)
+    if not spec.evals:
+        return replace(spec, jobs=jobs), problems
+    from ftspec.evals.prepare import prepare
+
+    prepared = {name: prepare(one, root=project.root) for name, one in spec.evals.items()}
+    problems += [problem for _, found in prepared.values() for problem in found]
+    return replace(spec, jobs=jobs, evals={name: one for name, (one, _) in prepared.items()}), problems
+
+
+def _with_graders(jobs: Sequence[DesiredJob], project: Project) -> tuple[tuple[DesiredJob, ...], list[Diagnostic]]:
+    """Return the jobs with the graders of reinforcement jobs read in and checked; cells mostly share theirs."""
+    if all(job.grader is None for job in jobs):
+        return tuple(jobs), []
+    import msgspec
+
+    from ftspec.evals.prepare import prepare_grader
+    from ftspec.planner.identify import place_of
+
+    known: dict[str, tuple[dict[str, Any] | None, list[Diagnostic]]] = {}
+    ready = []
+    for job in jobs:
+        if job.grader is None:
+            ready.append(job)
+            continue
+        shown = repr(job.grader)
+        if shown not in known:
+            known[shown] = prepare_grader("grader", job.grader, root=project.root, at=place_of(job, "method.grader"))
+        ready.append(msgspec.structs.replace(job, grader=known[shown][0]))
+    return tuple(ready), [problem for _, problems in known.values() for problem in problems]
+
+
+def sample_store(project: Project) -> SampleStore:
+    """Return where the samples of a project's eval runs are."""
+    from ftspec.evals.samples import SampleStore
+
+    return SampleStore(project.private / "evals")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluator:
+    """Runs planned evals and records them.
+
+    `append` makes a fact durable, `engine` opens an engine entry (for judges). It is the
+    executor's `Evaluate`.
+    """
+
+    project: Project
+    spec: Spec
+    jobs: Mapping[str, DesiredJob]
+    """Desired jobs by address, for the price of chains."""
+    append: Callable[[EvalFact], None]
+    engine: Callable[[str], Engine]
+    prices: PriceTable
+    now: Callable[[], str]
+    options: RunOptions | None = None
+    progress: Callable[[RunEval, Progress], None] | None = None
+
+    async def __call__(self, action: RunEval, *, model: str, job_key: str | None, engine: Engine) -> RecordedEval:
+        """Run one eval on one model and return its record. Raises `FtspecError` where it cannot be run at all."""
+        import msgspec
+
+        from ftspec import __version__
+        from ftspec.evals.prepare import judges_of
+        from ftspec.evals.runner import EvalTask, RunOptions, run_eval
+        from ftspec.record import RecordedEval
+        from ftspec.state.base import EvalFact
+
+        started = self.now()
+        about: dict[str, Any] = {
+            "name": action.eval.name,
+            "address": action.address,
+            "model": model,
+            "job_key": job_key,
+            "step": action.step,
+            "preimage": dict(action.preimage),
+            "started_at": started,
+            "ftspec_version": __version__,
+        }
+        about = {name: value for name, value in about.items() if value is not None}
+        self.append(EvalFact(key=action.key, at=started, values={**about, "status": "running"}))
+        task = EvalTask(
+            eval=action.eval,
+            key=action.key,
+            items=partial(self._items, action),
+            engine=engine,
+            model=model,
+            identity=action.preimage["model"],
+            judge_engines={name: self.engine(name) for name, _ in judges_of(action.eval) if name is not None},
+            price=self._price(action),
+            address=action.address,
+            step=action.step,
+            started_at=started,
+        )
+        show = self.progress
+        result = await run_eval(
+            task,
+            store=sample_store(self.project),
+            options=self._options(action.eval, self.options or RunOptions()),
+            progress=None if show is None else (lambda progress: show(action, progress)),
+        )
+        finished = self.now()
+        values = {**result.values(), "finished_at": finished}
+        self.append(EvalFact(key=action.key, at=finished, values=values))
+        return msgspec.convert({"key": action.key, **about, **values}, RecordedEval)
+
+    @staticmethod
+    def _options(one: DesiredEval, options: RunOptions) -> RunOptions:
+        return replace(
+            options,
+            connections=one.options.get("max_connections", options.connections),
+            isolation=options.isolation or one.options.get("isolation"),
+        )
+
+    def _items(self, action: RunEval) -> Iterator[EvalItem]:
+        """Read the rows; whoever reads them to the end knows that they are those of the key."""
+        from ftspec.evals.items import eval_items
+
+        return eval_items(self._rows(action), prompt=action.eval.prompt)
+
+    def _rows(self, action: RunEval) -> Iterator[bytes]:
+        from ftspec.data.digest import DatasetChanged, open_rows
+
+        ref = action.eval.dataset
+        dataset = next((one for one in self.spec.datasets.values() if ref in one.refs()), None)
+        if dataset is None:
+            raise FtspecError(f"no spec declares the dataset `{ref}` of eval `{action.eval.name}`")
+        hashed = hashlib.sha256()
+        for line in open_rows(dataset, ref, root=self.project.root, data_roots=self.project.data_roots):
+            hashed.update(line)
+            yield line
+        if hashed.hexdigest() != action.dataset_key:
+            raise DatasetChanged(f"dataset `{ref}` changed since it was planned", help="run `ftspec plan` again")
+
+    def _price(self, action: RunEval) -> Callable[[str | None, str, int, int], tuple[float, str] | None]:
+        from ftspec.pipeline.planning import profiles
+
+        known = profiles()
+
+        def price(engine: str | None, model: str, input_tokens: int, output_tokens: int) -> tuple[float, str] | None:
+            name = engine or action.engine
+            entry = self.spec.engines.get(name)
+            profile = known.get(entry.type) if entry is not None else None
+            asked = self._root_model(action) or model if engine is None else model
+            row = self.prices.find((name, entry.type) if entry is not None else (name,), asked)
+            if row is None or row.input is None or row.output is None:
+                return (0.0, "USD") if profile is not None and profile.free else None
+            return (input_tokens * row.input + output_tokens * row.output) / MILLION, row.currency
+
+        return price
+
+    def _root_model(self, action: RunEval) -> str | None:
+        """Return the base model at the root of the chain that made the model: prices go by it."""
+        job = self.jobs.get(action.address or "")
+        while job is not None and job.parent is not None:
+            job = self.jobs.get(job.parent)
+        return job.base_model if job is not None else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What `ftspec eval` was asked for.
+
+    `models` are selectors of jobs, or names of models on `engine`; none: every eval run that
+    the spec wants and whose model exists. `evals` limits which; `checkpoint` is a step, or `*`.
+    """
+
+    models: tuple[str, ...] = ()
+    evals: tuple[str, ...] = ()
+    engine: str | None = None
+    checkpoint: str | None = None
+    fresh: bool = False
+    with_base: bool = True
+
+
+def eval_actions(wanted: Wanted, state: State, question: Question) -> list[RunEval]:
+    """Return the eval runs that a question means, recorded ones included, bases first."""
+    named = _evals_named(wanted.spec, question.evals)
+    found: dict[str, RunEval] = {}
+    for one, asked in _asked(wanted, state, question, named):
+        action = _action(wanted, one, asked)
+        found.setdefault(action.key, action)
+    return sorted(found.values(), key=lambda action: (action.eval.name, action.address is not None))
+
+
+def _evals_named(spec: Spec, names: Sequence[str]) -> list[DesiredEval]:
+    if not spec.evals:
+        raise FtspecError("the spec declares no evals", help="add `evals:` to it; see `ftspec schema`")
+    unknown = [name for name in names if name not in spec.evals]
+    if unknown:
+        raise FtspecError(f"no spec declares an eval `{unknown[0]}`", help=f"declared: {', '.join(sorted(spec.evals))}")
+    return [one for name, one in spec.evals.items() if not names or name in names]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """A model to ask: whose it is, where, and its name."""
+
+    identity: Mapping[str, Any]
+    engine: str
+    model: str
+    address: str | None = None
+    step: int | None = None
+
+
+def _asked(wanted: Wanted, state: State, question: Question, evals: Sequence[DesiredEval]) -> Iterator[tuple[DesiredEval, _Asked]]:
+    from ftspec.planner.selectors import select
+
+    by_address = {one.job.address: one for one in wanted.jobs}
+    chosen: set[str] = set(by_address) if not question.models else set()
+    names: list[str] = []
+    for text in question.models:
+        try:
+            chosen |= select([text], wanted.jobs, state)
+        except FtspecError:
+            names.append(text)
+    for name in names:
+        for one in evals:
+            yield one, _by_name(wanted.spec, name, question.engine)
+    for address in (address for address in by_address if address in chosen):
+        job = by_address[address]
+        for one in evals:
+            if question.evals or question.models or one.name in job.job.evals:
+                for asked in _of_job(job, one, state, question):
+                    yield one, asked
+
+
+def _by_name(spec: Spec, name: str, engine: str | None) -> _Asked:
+    used = dict.fromkeys(job.engine for job in spec.jobs)
+    if engine is None and len(used) != 1:
+        raise FtspecError(f"`{name}` is no job of the spec", help="if it is a model, name its engine: `--engine NAME`")
+    engine = engine or next(iter(used))
+    if engine not in spec.engines:
+        raise FtspecError(f"no spec declares an engine `{engine}`", help=f"declared: {', '.join(sorted(spec.engines))}")
+    return _Asked(identity={"scope": spec.engines[engine].scope, "name": name}, engine=engine, model=name)
+
+
+def _of_job(job: Identified, one: DesiredEval, state: State, question: Question) -> Iterator[_Asked]:
+    record = state.jobs.get(job.key)
+    if record is None or record.model is None:
+        return
+    engine, address = job.job.engine, job.job.address
+    if question.with_base and one.compare_to is not None:
+        base = _base_model(job, one, state)
+        if base is not None:
+            yield _Asked(
+                identity=_base_identity(job, one),
+                engine=engine,
+                model=base,
+                address=job.job.parent if "job" in _base_identity(job, one) else None,
+            )
+    if question.checkpoint is None:
+        yield _Asked(identity={"job": job.key}, engine=engine, model=record.model, address=address)
+    if question.checkpoint is not None or "job@checkpoints" in one.models:
+        for checkpoint in record.last.checkpoints:
+            if question.checkpoint in (None, "*", str(checkpoint.step)) and checkpoint.model != record.model:
+                identity = {"job": job.key, "step": checkpoint.step}
+                yield _Asked(identity=identity, engine=engine, model=checkpoint.model, address=address, step=checkpoint.step)
+
+
+def _base_identity(job: Identified, one: DesiredEval) -> dict[str, Any]:
+    """Return the identity of the model that a job's model is compared with."""
+    if one.compare_to not in (None, "base"):
+        return {"scope": job.job.scope, "name": one.compare_to}
+    return {"job": job.parent_key} if job.parent_key is not None else {"scope": job.job.scope, "name": job.job.base_model}
+
+
+def _base_model(job: Identified, one: DesiredEval, state: State) -> str | None:
+    identity = _base_identity(job, one)
+    if "name" in identity:
+        return str(identity["name"])
+    parent = state.jobs.get(identity["job"])
+    return parent.model if parent is not None else None
+
+
+def _keys(wanted: Wanted, one: DesiredEval) -> EvalKeys:
+    dataset = wanted.datasets[one.dataset].key
+    return EvalKeys(dataset=dataset, prompt=one.prompt, sampling=one.sampling, graders=one.graders, repeat=one.repeat)
+
+
+def _action(wanted: Wanted, one: DesiredEval, asked: _Asked) -> RunEval:
+    from ftspec.actions import Reason, RunEval
+
+    keys, facts = _keys(wanted, one), wanted.datasets[one.dataset]
+    return RunEval(
+        eval=one,
+        key=keys.key(asked.identity),
+        preimage=keys.preimage(asked.identity),
+        dataset_key=facts.key,
+        address=asked.address,
+        engine=asked.engine,
+        scope=wanted.spec.engines[asked.engine].scope,
+        model=asked.model,
+        samples=facts.rows * one.repeat,
+        reason=Reason.NOT_EVALUATED,
+        step=asked.step,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What `ftspec eval` did: new and reused records, by key."""
+
+    actions: tuple[RunEval, ...]
+    records: Mapping[str, RecordedEval]
+    reused: frozenset[str] = field(default_factory=frozenset)
+
+
+async def evaluate(
+    wanted: Wanted,
+    question: Question,
+    *,
+    options: RunOptions,
+    progress: Callable[[RunEval, Progress], None] | None = None,
+    talk: Callable[[RunEval, RecordedEval | None], None] | None = None,
+) -> Evaluation:
+    """Run what a question means and is not recorded yet. `talk` hears of each run as it begins (no record) and ends."""
+    from ftspec.pipeline.planning import state_of, utc_now
+    from ftspec.pipeline.session import Session
+    from ftspec.planner.prices import price_table
+
+    project, spec = wanted.project, wanted.spec
+    with state_of(project, spec).lock("eval") as writer:
+        state = writer.read()
+        actions = eval_actions(wanted, state, question)
+        if not actions:
+            raise FtspecError("there is no model to evaluate yet", help="train one with `ftspec apply`, or name one: `ftspec eval MODEL`")
+        recorded = {a.key: state.evals[a.key] for a in actions if a.key in state.evals and state.evals[a.key].status == "succeeded"}
+        missing = [action for action in actions if question.fresh or action.key not in recorded]
+        async with Session(project, spec) as session:
+            evaluator = Evaluator(
+                project=project,
+                spec=spec,
+                jobs={job.address: job for job in spec.jobs},
+                append=writer.append,
+                engine=session.engine,
+                prices=price_table(spec.prices),
+                now=utc_now,
+                options=options,
+                progress=progress,
+            )
+            for action in missing:
+                if talk is not None:
+                    talk(action, None)
+                job_key = action.preimage["model"].get("job")
+                record = await evaluator(action, model=action.model or "", job_key=job_key, engine=session.engine(action.engine))
+                recorded[action.key] = record
+                if talk is not None:
+                    talk(action, record)
+    return Evaluation(actions=tuple(actions), records=recorded, reused=frozenset(recorded) - {action.key for action in missing})
+
+
+def eval_runs(wanted: Wanted, state: State, *, addresses: Iterable[str] | None = None) -> list[EvalRun]:
+    """Return the recorded runs of the spec's evals as they are now; with `addresses` only those jobs', and their bases'."""
+    store = sample_store(wanted.project)
+    jobs = {one.key: one for one in wanted.jobs}
+    chosen = None if addresses is None else set(addresses)
+    found: dict[str, EvalRun] = {}
+    for one in wanted.spec.evals.values():
+        if one.dataset not in wanted.datasets:
+            continue
+        keys = _keys(wanted, one)
+        current = {
+            record.key: record
+            for record in state.evals.values()
+            if record.name == one.name and record.scores and keys.key(record.preimage.get("model", {})) == record.key
+        }
+        runs = {key: _run(wanted, record, jobs, keys, one, store) for key, record in current.items()}
+        wished = {key: run for key, run in runs.items() if chosen is None or run.address in chosen}
+        found |= {base: runs[base] for run in wished.values() if (base := run.base or "") in runs}
+        found |= wished
+    return sorted(found.values(), key=lambda run: (run.eval, run.base is not None, run.label))
+
+
+def _run(
+    wanted: Wanted, record: RecordedEval, jobs: Mapping[str, Identified], keys: EvalKeys, one: DesiredEval, store: SampleStore
+) -> EvalRun:
+    from ftspec.evals.compare import EvalRun
+    from ftspec.evals.gates import Measured
+    from ftspec.evals.result import item_scores
+
+    identity = record.preimage["model"]
+    job = jobs.get(identity.get("job", ""))
+    local = _local_samples(store, record)
+    return EvalRun(
+        key=record.key,
+        eval=record.name,
+        model=record.model,
+        measured=Measured(
+            scores=record.scores,
+            counts={"asked": record.samples, **record.counts},
+            labels=record.labels or None,
+            items=item_scores(store.samples(record.key), record.scores) if local else None,
+        ),
+        address=record.address if job is None else job.job.address,
+        step=record.step,
+        axes=job.job.axes if job is not None else {},
+        base=keys.key(_base_identity(job, one)) if job is not None and one.compare_to is not None else None,
+        cost=record.cost,
+        currency=record.currency,
+        simulated=_simulated(wanted, job),
+        samples=partial(store.samples, record.key) if local else None,
+    )
+
+
+def _local_samples(store: SampleStore, record: RecordedEval) -> bool:
+    """Whether this machine has the samples that the record is about, and not others under its key."""
+    path = store.path(record.key)
+    if not path.is_file() or record.result_digest is None:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == record.result_digest
+
+
+def _simulated(wanted: Wanted, job: Identified | None) -> bool:
+    from ftspec.pipeline.planning import profiles
+
+    entry = wanted.spec.engines.get(job.job.engine) if job is not None else None
+    profile = profiles().get(entry.type) if entry is not None else None
+    return profile is not None and profile.simulated
+
+
+def verdicts(spec: Spec, runs: Sequence[EvalRun]) -> list[tuple[EvalRun, Verdict]]:
+    """Return what the `require:` of each eval says of each tuned model."""
+    from ftspec.evals.gates import judge, parse_gate
+
+    by_key = {run.key: run for run in runs}
+    found = []
+    for run in runs:
+        one = spec.evals.get(run.eval)
+        if one is None or run.address is None or run.base is None:
+            continue
+        base = by_key.get(run.base)
+        found += [(run, judge(parse_gate(gate), run.measured, base.measured if base else None)) for gate in one.require]
+    return found
