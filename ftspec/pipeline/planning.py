@@ -82,6 +82,11 @@ def load(project: Project, *, today: dt.date | None = None) -> Loaded:
         cache=project.cache,
         today=today or dt.datetime.now(dt.UTC).date(),
     )
+    if spec is not None:
+        from ftspec.pipeline.evaluating import prepare_evals
+
+        spec, problems = prepare_evals(spec, project)
+        diagnostics = [*diagnostics, *problems]
     if spec is None or has_errors(diagnostics):
         raise InvalidSpec(diagnostics)
     return Loaded(project=project, spec=spec, diagnostics=tuple(diagnostics))
