@@ -80,7 +80,7 @@ class JobError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     param: str | None = None
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """One launch of a job: what was asked for, what the engine made of it, what was seen.
 
     Times are RFC 3339 UTC strings with a `Z`. `intent_at` is when the intent was made durable,

@@ -21,6 +21,7 @@ from ftspec.record import Attempt, JobStatus, RecordedEval, RecordedFile, Record
 from ftspec.state.fold import EVAL, FILE, JOB, Identity, Kind
 from ftspec.state.ledger import Ledger
 from ftspec.state.lines import FORMAT, BadLine, Line, bad_line, strict_object, without_marks
+from ftspec.state.records import LINES, recorded_attempt
 
 BASE_FILES: Final = {"jobs.jsonl": JOB, "files.jsonl": FILE, "evals.jsonl": EVAL}
 _NOTHING: Final = Raw(b"{}")
@@ -34,8 +35,13 @@ class LoadedJob(RecordedJob, frozen=True, kw_only=True, omit_defaults=True, eq=F
     @property  # type: ignore[misc] # a member there
     def attempts(self) -> tuple[Attempt, ...]:
         """All attempts, by number."""
-        value = _attempts(self)
-        return _ATTEMPTS.decode(value) if type(value) is Raw else value
+        value: tuple[Attempt, ...] | Raw = _attempts(self)
+        if not isinstance(value, Raw):
+            return value
+        try:
+            return _ATTEMPTS.decode(value)
+        except msgspec.ValidationError:
+            return tuple(recorded_attempt(attempt) for attempt in _OBJECTS.decode(value))
 
     @property  # type: ignore[misc] # a member there
     def preimage(self) -> dict[str, Any]:
@@ -83,6 +89,7 @@ def _number(one: _Status) -> int:
     return one.number
 
 
+_OBJECTS: Final = msgspec.json.Decoder(list[dict[str, Any]])
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Any])
 _TAGS: Final = msgspec.json.Decoder(dict[str, str])
 _ATTEMPTS: Final = msgspec.json.Decoder(tuple[Attempt, ...])
@@ -162,11 +169,7 @@ _FAST: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     "file": msgspec.json.Decoder(_FileLine),
     "eval": msgspec.json.Decoder(_EvalLine),
 }
-_TYPED: Final[dict[str, msgspec.json.Decoder[Any]]] = {
-    "job": msgspec.json.Decoder(RecordedJob),
-    "file": msgspec.json.Decoder(RecordedFile),
-    "eval": msgspec.json.Decoder(RecordedEval),
-}
+_TYPED: Final[dict[str, msgspec.json.Decoder[Any]]] = {name: msgspec.json.Decoder(of) for name, of in LINES.items()}
 _WHOLE: Final = msgspec.json.Decoder(_Whole)
 
 
@@ -217,8 +220,8 @@ def _checked(ledger: Ledger, kind: Kind, line: bytes) -> dict[str, Any]:
     if not all(isinstance(members.get(name), str) for name in kind.identity):
         msg = "it has no key"
         raise BadLine(msg)
-    numbers = [attempt["number"] for attempt in members.get("attempts", ())]
-    if min(numbers, default=1) < 1 or len(set(numbers)) < len(numbers):
-        msg = "its attempts are not numbered from 1"
+    numbers = [attempt.get("number") for attempt in members.get("attempts") or ()]
+    if None in numbers or len(set(numbers)) < len(numbers):
+        msg = "its attempts are not numbered"
         raise BadLine(msg)
     return members

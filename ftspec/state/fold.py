@@ -123,9 +123,15 @@ def learn_fact(kind: Kind, cells: Cells, *, attempt: int, at: str, values: Mappi
     """Join one fact: `values` of an attempt, `about` the record itself."""
     if about:
         learn(cells, ABOUT, NO_STATUS, at, about.items())
-    if attempt > 0:
-        engine_id = values.get(kind.engine_id) if kind.engine_id else None
-        learn(cells, (attempt, engine_id if isinstance(engine_id, str) else ""), kind.rank(values.get("status")), at, values.items())
+    if attempt > 0 and values:
+        named = values.get(kind.engine_id) if kind.engine_id else None
+        engine_id = named if isinstance(named, str) else ""
+        status = values.get("status")
+        least = kind.exists if engine_id else kind.statuses[0]  # what has an id exists
+        if kind.rank(status) < kind.rank(least):
+            status = least
+        known = {name: value for name, value in values.items() if name != kind.engine_id} | {"status": status}
+        learn(cells, (attempt, engine_id), kind.rank(status), at, (known | ({str(kind.engine_id): engine_id} if engine_id else {})).items())
 
 
 def join(cells: Cells, others: Cells) -> None:
@@ -155,9 +161,8 @@ def view(kind: Kind, cells: Cells) -> View:
         winner = _winner(kind, cells, number)
         members = {name: cell[2] for name, cell in cells.get((number, ""), {}).items()}
         if winner is not None:
-            status = _value(cells, winner, "status")
+            members["status"] = kind.exists
             members |= {name: cell[2] for name, cell in cells[winner].items()}
-            members["status"] = max(status, kind.exists, key=kind.rank)
             members[str(kind.engine_id)] = winner[1]
             shown.add(winner[1])
         attempts[number] = {name: value for name, value in members.items() if value is not None}

@@ -131,7 +131,8 @@ class Ledger:
     def add_fact(self, fact: Fact) -> None:
         """Join a fact."""
         kind, identity, attempt, about = parts(fact)
-        learn_fact(kind, self.shelves[kind.name].open(identity), attempt=attempt, at=fact.at, values=fact.values, about=about)
+        if fact.values or about:
+            learn_fact(kind, self.shelves[kind.name].open(identity), attempt=attempt, at=fact.at, values=fact.values, about=about)
 
     def settled(self, fact: Fact) -> Fact:
         """Return the fact as its writer means it, who knows everything recorded so far.

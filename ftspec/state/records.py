@@ -6,7 +6,7 @@ Members that a record type does not have go to its `extra`. A member of a wrong 
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
@@ -20,8 +20,20 @@ class BadMember(ValueError):
     """A member of a record or fact whose value cannot be right."""
 
 
+def _partial(of: type[msgspec.Struct], **given: Any) -> type[msgspec.Struct]:
+    """Return a type that takes any part of a record, with `given` members typed otherwise."""
+    fields = [(field.encode_name, given.get(field.encode_name, field.type | None), None) for field in msgspec.structs.fields(of)]
+    return msgspec.defstruct(of.__name__, fields)
+
+
 _COMPUTED: Final = frozenset({"attempts", "duplicates", "extra", "number", "updated_at", "stamps", "also", "v"})
-_TYPES: Final[dict[str, type[msgspec.Struct]]] = {"job": Attempt, "file": RecordedFile, "eval": RecordedEval}
+_PartialAttempt: Final = _partial(Attempt)
+_ABOUT: Final = _partial(RecordedJob)
+_VALUES: Final = {"job": _PartialAttempt, "file": _partial(RecordedFile), "eval": _partial(RecordedEval)}
+_NumberedAttempt: Final[Any] = _partial(Attempt, number=Annotated[int, msgspec.Meta(ge=1)])
+LINES: Final = _VALUES | {"job": _partial(RecordedJob, attempts=tuple[_NumberedAttempt, ...])}
+"""What the known members of a base line must look like, whichever of them it has."""
+
 _FIELDS: Final[dict[type[msgspec.Struct], dict[str, Any]]] = {
     of: {field.encode_name: field.type for field in msgspec.structs.fields(of) if field.encode_name != "extra"}
     for of in (Attempt, RecordedJob, RecordedFile, RecordedEval)
@@ -30,13 +42,11 @@ _FIELDS: Final[dict[type[msgspec.Struct], dict[str, Any]]] = {
 
 def check_members(kind: Kind, values: dict[str, Any], about: dict[str, Any]) -> None:
     """Raise `BadMember` where a fact holds what no record could show. Unknown members pass."""
-    for given, of in ((values, _TYPES[kind.name]), (about, RecordedJob)):
-        for name, value in given.items():
-            if name in _COMPUTED or name in kind.identity:
-                msg = f"`{name}` is never learned, it follows from the rest"
-                raise BadMember(msg)
-            if value is not None and name in _FIELDS[of]:
-                _convert(name, value, _FIELDS[of][name])
+    for given, of in ((values, _VALUES[kind.name]), (about, _ABOUT)):
+        if never := (_COMPUTED | set(kind.identity)) & given.keys():
+            msg = f"`{min(never)}` is never learned, it follows from the rest"
+            raise BadMember(msg)
+        _convert(given, of)
     status = values.get("status")
     if status is not None and status not in kind.statuses:
         msg = f"`status` is none of {', '.join(kind.statuses)}"
@@ -52,10 +62,15 @@ def recorded_job(identity: Identity, cells: Cells, *, lenient: bool) -> Recorded
     (key,) = identity
     members = {"key": key, "address": key[:12], "engine": scope.partition("/")[0]} | seen.about | {"scope": scope}
     members["attempts"] = tuple(
-        _typed(Attempt, {"number": number, "status": "intent"} | attempt, lenient=lenient) for number, attempt in seen.attempts.items()
+        recorded_attempt({"number": number, "status": "intent"} | attempt, lenient=lenient) for number, attempt in seen.attempts.items()
     )
     members |= {"duplicates": seen.duplicates, "updated_at": seen.updated_at}
     return _typed(RecordedJob, members, lenient=lenient)
+
+
+def recorded_attempt(members: dict[str, Any], *, lenient: bool = False) -> Attempt:
+    """Return an attempt with its unknown members in `extra`."""
+    return _typed(Attempt, members, lenient=lenient)
 
 
 def recorded_file(identity: Identity, cells: Cells, *, lenient: bool) -> RecordedFile:
@@ -81,7 +96,7 @@ def _typed(of: type[R], members: dict[str, Any], *, lenient: bool) -> R:
             raise BadMember(str(problem)) from None
     for name, value in list(fields.items()):
         try:
-            _convert(name, value, known[name])
+            _convert(value, known[name])
         except BadMember:
             extra[name] = fields.pop(name)
             if name == "status":
@@ -89,12 +104,11 @@ def _typed(of: type[R], members: dict[str, Any], *, lenient: bool) -> R:
     return msgspec.convert({**fields, "extra": extra}, of)
 
 
-def _convert(name: str, value: Any, of: Any) -> None:
+def _convert(value: Any, of: Any) -> None:
     try:
         msgspec.convert(value, of)
     except msgspec.ValidationError as problem:
-        msg = f"`{name}`: {problem}"
-        raise BadMember(msg) from None
+        raise BadMember(str(problem)) from None
 
 
 def _text(value: Any, name: str) -> str:
