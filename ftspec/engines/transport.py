@@ -103,6 +103,7 @@ class Wire:
         import asyncio
 
         failure: Unreachable | Lost
+        self.sdk()  # importing it takes a second, which is not the engine's
         try:
             with _calling(_Call(headers={"accept": "application/json", **(headers or {})}, limit=limit)):
                 async with asyncio.timeout(seconds):
