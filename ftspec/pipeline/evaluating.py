@@ -1,7 +1,7 @@
 """Evals with everything around them: rows, engines, prices, samples on disk, facts in state.
 
 `Evaluator` is the executor's `Evaluate`; `evaluate` is `ftspec eval`; `eval_runs` is what
-`ftspec compare` compares, and `verdicts` what `require:` makes of it. Which runs belong to the
+`ftspec compare` compares, and `gate_verdicts` what `require:` makes of it. Which runs belong to the
 spec as it is now is decided by keys alone: a record counts if its key is what the eval and
 the record's model give today.
 """
@@ -27,14 +27,11 @@ if TYPE_CHECKING:
     from ftspec.evals.runner import Progress, RunOptions
     from ftspec.evals.samples import SampleStore
     from ftspec.experiment import DesiredEval, DesiredJob, Spec
-    from ftspec.pipeline.planning import Wanted
+    from ftspec.pipeline.planning import Planned, Wanted
     from ftspec.pipeline.project import Project
+    from ftspec.pipeline.session import Session
     from ftspec.planner.identify import Identified
-    from ftspec.planner.prices import PriceTable
     from ftspec.record import RecordedEval, State
-    from ftspec.state.base import EvalFact
-
-MILLION = 1_000_000
 
 
 def prepare_evals(spec: Spec, project: Project) -> tuple[Spec, list[Diagnostic]]:
@@ -78,24 +75,30 @@ def sample_store(project: Project) -> SampleStore:
     return SampleStore(project.private / "evals")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluator:
-    """Runs planned evals and records them.
+    """Runs planned evals and records them: the executor's `Evaluate`.
 
-    `append` makes a fact durable, `engine` opens an engine entry (for judges). It is the
-    executor's `Evaluate`.
+    `watch` hears how far a run is, many times a second.
     """
 
-    project: Project
-    spec: Spec
-    jobs: Mapping[str, DesiredJob]
-    """Desired jobs by address, for the price of chains."""
-    append: Callable[[EvalFact], None]
-    engine: Callable[[str], Engine]
-    prices: PriceTable
-    now: Callable[[], str]
-    options: RunOptions | None = None
-    progress: Callable[[RunEval, Progress], None] | None = None
+    def __init__(
+        self,
+        wanted: Wanted,
+        session: Session,
+        writer: StateWriter,
+        *,
+        allow_code: bool = False,
+        options: RunOptions | None = None,
+        watch: Callable[[RunEval, Progress], None] | None = None,
+    ) -> None:
+        from ftspec.evals.runner import RunOptions
+        from ftspec.pipeline.planning import profiles
+        from ftspec.pipeline.spending import Spending
+
+        self._wanted, self._session, self._writer, self._watch = wanted, session, writer, watch
+        self._run_options = replace(options or RunOptions(), allow_code=allow_code or (options is not None and options.allow_code))
+        self._spending = Spending(wanted.spec, profiles())
+        self._jobs = {job.address: job for job in wanted.spec.jobs}
 
     async def __call__(self, action: RunEval, *, model: str, job_key: str | None, engine: Engine) -> RecordedEval:
         """Run one eval on one model and return its record. Raises `FtspecError` where it cannot be run at all."""
@@ -103,11 +106,12 @@ class Evaluator:
 
         from ftspec import __version__
         from ftspec.evals.prepare import judges_of
-        from ftspec.evals.runner import EvalTask, RunOptions, run_eval
+        from ftspec.evals.runner import EvalTask, run_eval
+        from ftspec.pipeline.planning import utc_now
         from ftspec.record import RecordedEval
         from ftspec.state.base import EvalFact
 
-        started = self.now()
+        started = utc_now()
         about: dict[str, Any] = {
             "name": action.eval.name,
             "address": action.address,
@@ -119,7 +123,7 @@ class Evaluator:
             "ftspec_version": __version__,
         }
         about = {name: value for name, value in about.items() if value is not None}
-        self.append(EvalFact(key=action.key, at=started, values={**about, "status": "running"}))
+        self._writer.append(EvalFact(key=action.key, at=started, values={**about, "status": "running"}))
         task = EvalTask(
             eval=action.eval,
             key=action.key,
@@ -127,26 +131,26 @@ class Evaluator:
             engine=engine,
             model=model,
             identity=action.preimage["model"],
-            judge_engines={name: self.engine(name) for name, _ in judges_of(action.eval) if name is not None},
-            price=self._price(action),
+            judge_engines={name: self._session.engine(name) for name, _ in judges_of(action.eval) if name is not None},
+            price=partial(self._price, action, model),
             address=action.address,
             step=action.step,
             started_at=started,
         )
-        show = self.progress
+        watch = self._watch
         result = await run_eval(
             task,
-            store=sample_store(self.project),
-            options=self._options(action.eval, self.options or RunOptions()),
-            progress=None if show is None else (lambda progress: show(action, progress)),
+            store=sample_store(self._wanted.project),
+            options=self._options(action.eval),
+            progress=None if watch is None else partial(watch, action),
         )
-        finished = self.now()
+        finished = utc_now()
         values = {**result.values(), "finished_at": finished}
-        self.append(EvalFact(key=action.key, at=finished, values=values))
+        self._writer.append(EvalFact(key=action.key, at=finished, values=values))
         return msgspec.convert({"key": action.key, **about, **values}, RecordedEval)
 
-    @staticmethod
-    def _options(one: DesiredEval, options: RunOptions) -> RunOptions:
+    def _options(self, one: DesiredEval) -> RunOptions:
+        options = self._run_options
         return replace(
             options,
             connections=one.options.get("max_connections", options.connections),
@@ -163,38 +167,28 @@ class Evaluator:
         from ftspec.data.digest import DatasetChanged, open_rows
 
         ref = action.eval.dataset
-        dataset = next((one for one in self.spec.datasets.values() if ref in one.refs()), None)
+        dataset = next((one for one in self._wanted.spec.datasets.values() if ref in one.refs()), None)
         if dataset is None:
             raise FtspecError(f"no spec declares the dataset `{ref}` of eval `{action.eval.name}`")
         hashed = hashlib.sha256()
-        for line in open_rows(dataset, ref, root=self.project.root, data_roots=self.project.data_roots):
+        for line in open_rows(dataset, ref, root=self._wanted.project.root, data_roots=self._wanted.project.data_roots):
             hashed.update(line)
             yield line
         if hashed.hexdigest() != action.dataset_key:
             raise DatasetChanged(f"dataset `{ref}` changed since it was planned", help="run `ftspec plan` again")
 
-    def _price(self, action: RunEval) -> Callable[[str | None, str, int, int], tuple[float, str] | None]:
-        from ftspec.pipeline.planning import profiles
-
-        known = profiles()
-
-        def price(engine: str | None, model: str, input_tokens: int, output_tokens: int) -> tuple[float, str] | None:
-            name = engine or action.engine
-            entry = self.spec.engines.get(name)
-            profile = known.get(entry.type) if entry is not None else None
-            asked = self._root_model(action) or model if engine is None else model
-            row = self.prices.find((name, entry.type) if entry is not None else (name,), asked)
-            if row is None or row.input is None or row.output is None:
-                return (0.0, "USD") if profile is not None and profile.free else None
-            return (input_tokens * row.input + output_tokens * row.output) / MILLION, row.currency
-
-        return price
+    def _price(
+        self, action: RunEval, tested: str, engine: str | None, model: str, input_tokens: int, output_tokens: int
+    ) -> tuple[float, str] | None:
+        """Return what an answer costs: the model under test by its base model, a judge by its own name."""
+        priced = self._root_model(action) if engine is None and model == tested else None
+        return self._spending.asked(engine or action.engine, priced or model, input_tokens, output_tokens)
 
     def _root_model(self, action: RunEval) -> str | None:
         """Return the base model at the root of the chain that made the model: prices go by it."""
-        job = self.jobs.get(action.address or "")
+        job = self._jobs.get(action.address or "")
         while job is not None and job.parent is not None:
-            job = self.jobs.get(job.parent)
+            job = self._jobs.get(job.parent)
         return job.base_model if job is not None else None
 
 
@@ -314,7 +308,7 @@ def _base_model(job: Identified, one: DesiredEval, state: State) -> str | None:
     return parent.model if parent is not None else None
 
 
-def _keys(wanted: Wanted, one: DesiredEval) -> EvalKeys:
+def _keys(wanted: Wanted | Planned, one: DesiredEval) -> EvalKeys:
     dataset = wanted.datasets[one.dataset].key
     return EvalKeys(dataset=dataset, prompt=one.prompt, sampling=one.sampling, graders=one.graders, repeat=one.repeat)
 
@@ -352,13 +346,12 @@ async def evaluate(
     question: Question,
     *,
     options: RunOptions,
-    progress: Callable[[RunEval, Progress], None] | None = None,
+    watch: Callable[[RunEval, Progress], None] | None = None,
     talk: Callable[[RunEval, RecordedEval | None], None] | None = None,
 ) -> Evaluation:
     """Run what a question means and is not recorded yet. `talk` hears of each run as it begins (no record) and ends."""
-    from ftspec.pipeline.planning import state_of, utc_now
+    from ftspec.pipeline.planning import state_of
     from ftspec.pipeline.session import Session
-    from ftspec.planner.prices import price_table
 
     project, spec = wanted.project, wanted.spec
     with state_of(project, spec).lock("eval") as writer:
@@ -369,17 +362,7 @@ async def evaluate(
         recorded = {a.key: state.evals[a.key] for a in actions if a.key in state.evals and state.evals[a.key].status == "succeeded"}
         missing = [action for action in actions if question.fresh or action.key not in recorded]
         async with Session(project, spec) as session:
-            evaluator = Evaluator(
-                project=project,
-                spec=spec,
-                jobs={job.address: job for job in spec.jobs},
-                append=writer.append,
-                engine=session.engine,
-                prices=price_table(spec.prices),
-                now=utc_now,
-                options=options,
-                progress=progress,
-            )
+            evaluator = Evaluator(wanted, session, writer, options=options, watch=watch)
             for action in missing:
                 if talk is not None:
                     talk(action, None)
@@ -391,7 +374,7 @@ async def evaluate(
     return Evaluation(actions=tuple(actions), records=recorded, reused=frozenset(recorded) - {action.key for action in missing})
 
 
-def eval_runs(wanted: Wanted, state: State, *, addresses: Iterable[str] | None = None) -> list[EvalRun]:
+def eval_runs(wanted: Wanted | Planned, state: State, *, addresses: Iterable[str] | None = None) -> list[EvalRun]:
     """Return the recorded runs of the spec's evals as they are now; with `addresses` only those jobs', and their bases'."""
     store = sample_store(wanted.project)
     jobs = {one.key: one for one in wanted.jobs}
@@ -414,7 +397,7 @@ def eval_runs(wanted: Wanted, state: State, *, addresses: Iterable[str] | None =
 
 
 def _run(
-    wanted: Wanted, record: RecordedEval, jobs: Mapping[str, Identified], keys: EvalKeys, one: DesiredEval, store: SampleStore
+    wanted: Wanted | Planned, record: RecordedEval, jobs: Mapping[str, Identified], keys: EvalKeys, one: DesiredEval, store: SampleStore
 ) -> EvalRun:
     from ftspec.evals.compare import EvalRun
     from ftspec.evals.gates import Measured
@@ -453,7 +436,7 @@ def _local_samples(store: SampleStore, record: RecordedEval) -> bool:
         return hashlib.file_digest(file, "sha256").hexdigest() == record.result_digest
 
 
-def _simulated(wanted: Wanted, job: Identified | None) -> bool:
+def _simulated(wanted: Wanted | Planned, job: Identified | None) -> bool:
     from ftspec.pipeline.planning import profiles
 
     entry = wanted.spec.engines.get(job.job.engine) if job is not None else None
@@ -461,16 +444,19 @@ def _simulated(wanted: Wanted, job: Identified | None) -> bool:
     return profile is not None and profile.simulated
 
 
-def verdicts(spec: Spec, runs: Sequence[EvalRun]) -> list[tuple[EvalRun, Verdict]]:
-    """Return what the `require:` of each eval says of each tuned model."""
+def gate_verdicts(wanted: Wanted | Planned, state: State) -> tuple[Verdict, ...]:
+    """Return what the `require:` of each eval says of each tuned model that has a finished run."""
     from ftspec.evals.gates import judge, parse_gate
 
+    spec = wanted.spec
+    if not any(one.require for one in spec.evals.values()):
+        return ()
+    runs = eval_runs(wanted, state)
     by_key = {run.key: run for run in runs}
     found = []
     for run in runs:
-        one = spec.evals.get(run.eval)
-        if one is None or run.address is None or run.base is None:
-            continue
-        base = by_key.get(run.base)
-        found += [(run, judge(parse_gate(gate), run.measured, base.measured if base else None)) for gate in one.require]
-    return found
+        base = by_key.get(run.base or "")
+        for gate in spec.evals[run.eval].require if run.base is not None and run.step is None else ():
+            verdict = judge(parse_gate(gate), run.measured, base.measured if base is not None else None)
+            found.append(replace(verdict, sentence=f"`{run.label}`: {verdict.sentence}"))
+    return tuple(found)
