@@ -206,14 +206,14 @@ class Compiler:
         of = part.of
         memo: dict[Any, str] = {}
 
-        def _text(cell: Cell) -> str:
+        def read_cell(cell: Cell) -> str:
             key = key_of(cell)
             known = memo.get(key)
             if known is None:
                 known = memo[key] = read(of(cell))
             return known
 
-        return text
+        return read_cell
 
     def _joined(self, pieces: Sequence[str | Callable[[Cell], str]], cell: Cell) -> str:
         text = "".join([piece if piece.__class__ is str else piece(cell) for piece in pieces])  # type: ignore[operator]  # a function
