@@ -1,10 +1,10 @@
 """Digests of unchanged files, remembered so that planning reads no data.
 
-An entry holds what `digest` returned, under the file's path, stamp (size, times, inode), the
-dataset's settings and the version of the recipe. It is used only while the file's stamp is
-the same and older than the reading by more than any file system's clock tick, git's rule
-for racy entries: a file that was written while, or shortly before, it was read is read again.
-What is uploaded never comes from here.
+An entry holds what `digest` returned, under the dataset's settings and the version of the
+recipe, with the stamps (size, times, inode) of every file that was read for it. It is used
+only while all stamps are the same and older than the reading by more than any file system's
+clock tick, git's rule for racy entries: a file that was written while, or shortly before, it
+was read is read again. What is uploaded never comes from here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ftspec.actions import DatasetFacts
-from ftspec.data.rows import BadFile, Stamp, stamp_of
+from ftspec.data.rows import BadFile, Stamp
 from ftspec.diagnostics import Diagnostic
 from ftspec.fingerprint import digest as key_of
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from ftspec.data.source import Place
     from ftspec.experiment import DesiredDataset
 
 VERSION = 1
@@ -33,12 +34,15 @@ VERSION = 1
 RACY_NS = 2_000_000_000
 """The coarsest clock of a file system in use (FAT: two seconds)."""
 
+KEEP = 500
+"""How many entries stay when old ones are cleared away."""
+
 Result = tuple[dict[str, DatasetFacts], list[Diagnostic]]
 
 
 class _Entry(msgspec.Struct, kw_only=True):
     read_at: int
-    stamps: list[Stamp]
+    stamps: list[tuple[str, Stamp]]
     facts: dict[str, DatasetFacts]
     diagnostics: list[Diagnostic]
 
@@ -48,33 +52,49 @@ class DigestCache:
 
     def __init__(self, folder: Path, *, now: Callable[[], int] = time.time_ns) -> None:
         self._folder = folder
+        self._written = False
         self.now = now
         self.hits = 0
 
-    def get(self, dataset: DesiredDataset, *, root: Path, data_roots: Sequence[Path] = ()) -> Result | None:
-        """Return what is remembered of a dataset whose file did not change."""
+    def get(self, dataset: DesiredDataset, place: Place, *, tokenizer: str = "") -> Result | None:
+        """Return what is remembered of a dataset none of whose files changed."""
         try:
-            entry = msgspec.json.decode(self._file(dataset).read_bytes(), type=_Entry)
-            stamps = [stamp_of(dataset.path, root=root, data_roots=data_roots)]
+            entry = msgspec.json.decode(self._file(dataset, tokenizer).read_bytes(), type=_Entry)
+            for path, stamp in entry.stamps:
+                if stamp.mtime_ns + RACY_NS > entry.read_at:
+                    return None
+                with place.open(path) as file:
+                    if file.stamp != stamp:
+                        return None
         except (OSError, msgspec.MsgspecError, BadFile):
-            return None
-        if stamps != entry.stamps or any(stamp.mtime_ns + RACY_NS > entry.read_at for stamp in stamps):
             return None
         self.hits += 1
         return entry.facts, entry.diagnostics
 
-    def put(self, dataset: DesiredDataset, result: Result, *, stamp: Stamp, read_at: int) -> None:
-        """Remember what a pass returned. A cache that cannot be written is no error."""
+    def put(
+        self, dataset: DesiredDataset, result: Result, *, stamps: Sequence[tuple[str, Stamp]], read_at: int, tokenizer: str = ""
+    ) -> None:
+        """Remember what a pass that began at `read_at` returned. A cache that cannot be written is no error."""
         facts, diagnostics = result
-        entry = _Entry(read_at=read_at, stamps=[stamp], facts=facts, diagnostics=diagnostics)
-        target = self._file(dataset)
+        entry = _Entry(read_at=read_at, stamps=list(stamps), facts=facts, diagnostics=diagnostics)
+        target = self._file(dataset, tokenizer)
         with contextlib.suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             fresh = target.with_name(f"{target.name}.{os.getpid()}")
             fresh.write_bytes(msgspec.json.encode(entry))
             fresh.replace(target)
+            self._written = True
 
-    def _file(self, dataset: DesiredDataset) -> Path:
+    def close(self) -> None:
+        """Clear away the oldest entries when there are many."""
+        if not self._written:
+            return
+        with contextlib.suppress(OSError):
+            entries = sorted(self._folder.glob("data-*"), key=lambda path: path.stat().st_mtime_ns)
+            for path in entries[:-KEEP]:
+                path.unlink(missing_ok=True)
+
+    def _file(self, dataset: DesiredDataset, tokenizer: str) -> Path:
         settings: dict[str, Any] = {
             "version": VERSION,
             "name": dataset.name,
@@ -82,5 +102,6 @@ class DigestCache:
             "format": dataset.format,
             "split": msgspec.to_builtins(dataset.split),
             "transforms": [dict(one) for one in dataset.transforms],
+            "tokenizer": tokenizer,
         }
         return self._folder / f"data-{key_of(settings)[:32]}.json"

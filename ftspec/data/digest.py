@@ -8,26 +8,31 @@ way the rows came together; and exactly these bytes are what is uploaded.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ftspec.actions import DatasetFacts
-from ftspec.data.checks.base import Setting
 from ftspec.data.findings import Findings
-from ftspec.data.formats import detect
-from ftspec.data.rows import BadFile, BadRow, RowFile, RowReader, sniff
-from ftspec.data.scan import Row, Scanner
-from ftspec.diagnostics import Diagnostic, FtspecError, Severity
+from ftspec.data.rows import BadFile
+from ftspec.data.sharing import WorkerLost, shared_reports, workers_for
+from ftspec.data.source import Place, Source
+from ftspec.data.tally import Counts, Tally, Totals
+from ftspec.data.tokens import DEFAULT, counter
+from ftspec.data.transforms import BadTransform
+from ftspec.diagnostics import Diagnostic, FtspecError, Severity, error
 from ftspec.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
     from ftspec.data.cache import DigestCache
+    from ftspec.data.scan import Order
     from ftspec.experiment import DesiredDataset
 
-_HEAD = 1 << 16
-_VOTERS = 100
+Progress = Callable[[int, int], None]
+"""Told how many bytes of how many were read."""
 
 
 class DatasetChanged(FtspecError):
@@ -36,79 +41,194 @@ class DatasetChanged(FtspecError):
     exit_code = 3
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """What one pass over a dataset gave, by part ("": the whole)."""
+
+    format: str
+    order: Order
+    counts: Mapping[str, Counts]
+    keys: Mapping[str, str]
+    findings: Mapping[str, Findings]
+    totals: Totals
+
+    def ref(self, dataset: DesiredDataset, part: str) -> str:
+        """Return how a part is referred to."""
+        return f"{dataset.name}.{part}" if part else dataset.name
+
+
 def digest(
-    dataset: DesiredDataset, *, root: Path, cache: DigestCache | None = None, data_roots: Sequence[Path] = ()
+    dataset: DesiredDataset,
+    *,
+    root: Path,
+    cache: DigestCache | None = None,
+    data_roots: Sequence[Path] = (),
+    datasets: Mapping[str, DesiredDataset] | None = None,
+    tokenizer: str | None = DEFAULT,
+    progress: Progress | None = None,
 ) -> tuple[dict[str, DatasetFacts], list[Diagnostic]]:
     """Return what is known of a dataset and of each part, by reference, and everything that is wrong with its rows.
 
-    No facts are returned for a file that cannot be read to its end. Diagnostics have lines and
-    never hold row content.
+    `datasets` are the spec's others, for `mix`. Tokens are counted with `tokenizer` (`None`:
+    not at all), exactly where it is present. No facts are returned for a file that cannot be
+    read to its end. Diagnostics have lines and never hold row content.
     """
-    if cache is not None and (known := cache.get(dataset, root=root, data_roots=data_roots)) is not None:
+    place = Place(root=root, data_roots=data_roots, datasets=datasets or {})
+    counted_by = counter(tokenizer) if tokenizer else None
+    if cache is not None and (known := cache.get(dataset, place, tokenizer=counted_by.name if counted_by else "")) is not None:
         return known
     read_at = cache.now() if cache is not None else 0
     try:
-        with RowFile(dataset.path, root=root, data_roots=data_roots) as file:
-            facts, found = _read(dataset, file)
-            file.finish()
+        source = Source(dataset, place)
+        passed = run(source, place, msgspec.structs.replace(source.order, tokenizer=tokenizer, keep=True), progress=progress)
     except BadFile as problem:
-        findings = Findings()
-        findings.add(problem.code, f"dataset `{dataset.name}`: {problem.message}")
-        return {}, findings.diagnostics(printable(dataset.path))
-    result = facts, found
+        return {}, [as_diagnostic(dataset, problem)]
+    except BadTransform as problem:
+        return {}, [error("bad-transform", problem.message, at=dataset.at, help=problem.help)]
+    result = facts_of(dataset, passed), diagnostics_of(dataset, passed)
     if cache is not None:
-        cache.put(dataset, result, stamp=file.stamp, read_at=read_at)
+        cache.put(dataset, result, stamps=source.stamps, read_at=read_at, tokenizer=counted_by.name if counted_by else "")
     return result
 
 
-def open_rows(dataset: DesiredDataset, ref: str, *, root: Path, data_roots: Sequence[Path] = ()) -> Iterator[bytes]:
+def run(source: Source, place: Place, order: Order, *, progress: Progress | None = None) -> Passed:
+    """Read a dataset once and return everything the order asks for (`BadFile`)."""
+    workers = workers_for(source.size, tokens=order.tokenizer is not None and counter(order.tokenizer).exact) if source.one_pass else 1
+    if workers > 1:
+        try:
+            totals, findings = _run_shared(source, place, order, workers, progress)
+        except WorkerLost:
+            totals, findings = _run_alone(source, order, progress)
+    else:
+        totals, findings = _run_alone(source, order, progress)
+    keys = {part: totals.key(part) for part in totals.counts}
+    return Passed(format=source.format, order=order, counts=totals.counts, keys=keys, findings=findings, totals=totals)
+
+
+def _run_alone(source: Source, order: Order, progress: Progress | None) -> tuple[Totals, dict[str, Findings]]:
+    totals, tally = Totals(order), Tally(order)
+    for batch in source.rows(order):
+        tally.add(batch)
+        totals.add(tally.report())
+        if progress is not None:
+            progress(totals.counts[""].bytes, source.size)
+    return totals, source.findings
+
+
+def _run_shared(source: Source, place: Place, order: Order, workers: int, progress: Progress | None) -> tuple[Totals, dict[str, Findings]]:
+    totals, findings = Totals(order), Findings()
+    with place.open(order.path) as file:
+        source.expect_unchanged(file)
+        for report in shared_reports(file, order, workers=workers, size=source.size):
+            findings.merge(report.findings, offset=totals.lines)
+            totals.add(report)
+            if progress is not None:
+                progress(totals.counts[""].bytes, source.size)
+        file.finish()
+    return totals, {order.path: findings}
+
+
+def facts_of(dataset: DesiredDataset, passed: Passed) -> dict[str, DatasetFacts]:
+    """Return the facts of each part that a pass learned."""
+    counted_by = counter(passed.order.tokenizer) if passed.order.tokenizer else None
+    exact = counted_by is not None and counted_by.exact and not passed.counts[""].images
+    return {
+        passed.ref(dataset, part): DatasetFacts(
+            ref=passed.ref(dataset, part),
+            key=passed.keys[part],
+            rows=counts.rows,
+            bytes=counts.bytes,
+            format=passed.format,
+            trained_tokens=counts.tokens if counted_by else None,
+            total_tokens=counts.tokens if counted_by else None,
+            exact_tokens=exact,
+            tokens_error=counted_by.error if counted_by else 0.0,
+            path=dataset.path,
+        )
+        for part, counts in passed.counts.items()
+    }
+
+
+def diagnostics_of(dataset: DesiredDataset, passed: Passed) -> list[Diagnostic]:
+    """Return what is wrong with the rows, and with the number of them."""
+    own = passed.findings[dataset.path]
+    if not passed.counts[""].rows:
+        own.add("empty-file", f"dataset `{dataset.name}` has no rows")
+    for part, counts in passed.counts.items():
+        if part and not counts.rows and passed.counts[""].rows:
+            own.add("empty-part", f"part `{dataset.name}.{part}` of the split has no rows")
+    return [one for path, found in passed.findings.items() for one in found.diagnostics(printable(path))]
+
+
+def as_diagnostic(dataset: DesiredDataset, problem: BadFile) -> Diagnostic:
+    """Return why a file cannot be read, pointing at the file."""
+    findings = Findings()
+    findings.add(problem.code, f"dataset `{dataset.name}`: {problem.message}")
+    return findings.diagnostics(printable(dataset.path))[0]
+
+
+def open_rows(
+    dataset: DesiredDataset,
+    ref: str,
+    *,
+    root: Path,
+    data_roots: Sequence[Path] = (),
+    datasets: Mapping[str, DesiredDataset] | None = None,
+) -> Iterator[bytes]:
     """Yield the rows of a dataset part exactly as they are uploaded: canonical, with LF.
 
     Raises `FtspecError` where the file, or a row of it, cannot be read.
     """
     part = part_of(dataset, ref)
     try:
-        with RowFile(dataset.path, root=root, data_roots=data_roots) as file:
-            scanner = Scanner(Setting(), split=dataset.split, check=False)
-            for row in scanner.rows(file.blocks()):
+        source = Source(dataset, Place(root=root, data_roots=data_roots, datasets=datasets or {}))
+        for batch in source.rows(msgspec.structs.replace(source.order, check=False)):
+            for row in batch:
                 if not part or row.part == part:
                     yield row.canonical + b"\n"
-            file.finish()
     except BadFile as problem:
-        raise FtspecError(f"dataset `{ref}`: {problem.message}", help=f"look at `{printable(dataset.path)}`") from problem
-    problems = [one for one in scanner.findings.diagnostics(printable(dataset.path)) if one.severity is Severity.ERROR]
-    if problems:
-        raise FtspecError(f"dataset `{ref}` has rows that cannot be read", diagnostics=problems)
+        diagnostic = as_diagnostic(dataset, problem)
+        raise FtspecError(f"dataset `{ref}` cannot be read", diagnostics=[diagnostic]) from problem
+    found = [one for path, findings in source.findings.items() for one in findings.diagnostics(printable(path))]
+    if errors := [one for one in found if one.severity is Severity.ERROR]:
+        raise FtspecError(f"dataset `{ref}` has rows that cannot be read", diagnostics=errors)
 
 
 def materialise(
-    dataset: DesiredDataset, ref: str, *, root: Path, into: Path, data_roots: Sequence[Path] = (), expect: str | None = None
+    dataset: DesiredDataset,
+    ref: str,
+    *,
+    root: Path,
+    into: Path,
+    data_roots: Sequence[Path] = (),
+    datasets: Mapping[str, DesiredDataset] | None = None,
+    expect: str | None = None,
 ) -> tuple[Path, str, int, int]:
     """Write a dataset part for upload and return its path, SHA-256, rows and bytes, all taken from what was written.
 
     No cache is trusted here. With `expect` (the key that was planned) `DatasetChanged` is
     raised, and nothing left behind, when the rows are others by now.
     """
-    into.mkdir(parents=True, exist_ok=True)
-    target = into / f"{ref}.jsonl.part"
+    import tempfile
+
+    into.mkdir(parents=True, exist_ok=True, mode=0o700)
     hashed, rows, size = hashlib.sha256(), 0, 0
-    try:
-        with target.open("wb") as out:
-            for line in open_rows(dataset, ref, root=root, data_roots=data_roots):
+    with tempfile.NamedTemporaryFile(dir=into, prefix=f"{ref}.", suffix=".part", delete=False) as out:
+        target = Path(out.name)
+        try:
+            for line in open_rows(dataset, ref, root=root, data_roots=data_roots, datasets=datasets):
                 hashed.update(line)
                 rows += 1
                 size += len(line)
                 out.write(line)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
     key = hashed.hexdigest()
     if expect is not None and key != expect:
         target.unlink()
         raise DatasetChanged(f"dataset `{ref}` changed since it was planned", help="run `ftspec plan` again")
-    final = into / f"{ref}.{key[:12]}.jsonl"
-    target.replace(final)
-    return final, key, rows, size
+    return target.replace(into / f"{ref}.{key[:12]}.jsonl"), key, rows, size
 
 
 def part_of(dataset: DesiredDataset, ref: str) -> str:
@@ -116,82 +236,3 @@ def part_of(dataset: DesiredDataset, ref: str) -> str:
     if ref not in dataset.refs():
         raise FtspecError(f"dataset `{dataset.name}` has no part `{printable(ref)}`", help=f"it has: {', '.join(dataset.refs())}")
     return ref.removeprefix(dataset.name).removeprefix(".")
-
-
-def format_of(file: RowFile) -> str:
-    """Return the format that the first rows of a file look like; `BadFile` where it is no JSON Lines."""
-    head = file.head(_HEAD)
-    sniff(head)
-    reader, rows = RowReader(), []
-    for raw in head.removeprefix(b"\xef\xbb\xbf").split(b"\n")[:_VOTERS]:
-        try:
-            rows.append(reader.decode(raw)[0])
-        except BadRow:
-            continue
-    if not rows and len(head) == _HEAD:
-        rows = _first_row(file, reader)
-    return detect(rows)
-
-
-def _first_row(file: RowFile, reader: RowReader) -> list[dict[str, object]]:
-    """Decode a first row that is longer than the head."""
-    for block in file.blocks():
-        try:
-            return [reader.decode(block.split(b"\n", 1)[0])[0]]
-        except BadRow:
-            break
-    return []
-
-
-class _Tally:
-    """The running digest of one reference."""
-
-    def __init__(self) -> None:
-        self.hashed = hashlib.sha256()
-        self.rows = 0
-        self.bytes = 0
-
-    def add(self, rows: list[bytes]) -> None:
-        if rows:
-            rows.append(b"")
-            joined = b"\n".join(rows)
-            self.hashed.update(joined)
-            self.rows += len(rows) - 1
-            self.bytes += len(joined)
-
-
-def _read(dataset: DesiredDataset, file: RowFile) -> tuple[dict[str, DatasetFacts], list[Diagnostic]]:
-    format_name = dataset.format or format_of(file)
-    columns = frozenset(filter(None, [dataset.split.group_by if dataset.split else None]))
-    scanner = Scanner(Setting(format=format_name, columns=columns), split=dataset.split)
-    tallies = {"": _Tally(), **{part: _Tally() for part in (dataset.split.shares if dataset.split else ())}}
-    for batch in _batches(scanner.rows(file.blocks())):
-        tallies[""].add([row.canonical for row in batch])
-        if dataset.split:
-            for part in dataset.split.shares:
-                tallies[part].add([row.canonical for row in batch if row.part == part])
-    findings = scanner.findings
-    if not tallies[""].rows:
-        findings.add("empty-file", f"dataset `{dataset.name}` has no rows")
-    for part, tally in tallies.items():
-        if not tally.rows and tallies[""].rows:
-            findings.add("empty-part", f"part `{dataset.name}.{part}` of the split has no rows")
-    path = printable(dataset.path)
-    facts = {
-        ref: DatasetFacts(ref=ref, key=tally.hashed.hexdigest(), rows=tally.rows, bytes=tally.bytes, format=format_name, path=dataset.path)
-        for ref, tally in ((f"{dataset.name}.{part}" if part else dataset.name, tally) for part, tally in tallies.items())
-    }
-    return facts, findings.diagnostics(path)
-
-
-def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    batch: list[Row] = []
-    size = 0
-    for row in rows:
-        batch.append(row)
-        size += len(row.canonical)
-        if size > 1 << 20:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

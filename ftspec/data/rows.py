@@ -27,7 +27,7 @@ from ftspec.fingerprint import canonical_json
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
-    from typing import BinaryIO, Self
+    from typing import Self
 
 BLOCK = 1 << 20
 """How many bytes are read at once."""
@@ -35,6 +35,7 @@ BLOCK = 1 << 20
 MAX_ROW = 32 << 20
 """The longest row that is read: more than 30 times the longest context of 2026."""
 
+_PREAD = hasattr(os, "pread")
 _SAFE_FLOAT = 2.0**53
 _BOM = b"\xef\xbb\xbf"
 _MAGIC = {
@@ -88,21 +89,26 @@ class Stamp:
 class RowFile:
     """A dataset file, open for reading. `BadFile` if it is none, or changes while it is read.
 
-    `path` is relative to `root`; the file must lie in `root` or one of `data_roots`, also
-    after symbolic links are followed.
+    `path` is relative to the root; the file must lie in it or in one of `data_roots`, also
+    after symbolic links are followed. A worker process gets the descriptor of a file that
+    was opened and checked by another.
     """
 
-    def __init__(self, path: str, *, root: Path, data_roots: Sequence[Path] = ()) -> None:
+    def __init__(self, path: str, descriptor: int) -> None:
         self.path = path
-        descriptor = _open_inside(path, root, data_roots)
+        self.descriptor = descriptor
         self.stamp = Stamp.of(os.fstat(descriptor))
-        self._stream: BinaryIO = os.fdopen(descriptor, "rb", buffering=0)
+
+    @classmethod
+    def open(cls, path: str, *, root: Path, data_roots: Sequence[Path] = ()) -> RowFile:
+        """Open a file of the project."""
+        return cls(path, _open_inside(path, root, data_roots))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stream.close()
+        os.close(self.descriptor)
 
     def blocks(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Yield the bytes of `[start, end)` in blocks that end with LF, the last one maybe without.
@@ -110,13 +116,12 @@ class RowFile:
         Whole rows belong to the range in which they start: a range that starts inside a row
         skips the rest of it, and goes on past `end` to finish its last row.
         """
-        self._stream.seek(max(start - 1, 0))
         position = max(start - 1, 0)
         skipping = start > 0
         pending: list[bytes] = []
         held = 0
         while end is None or position < end:
-            block = self._stream.read(BLOCK if end is None else min(BLOCK, end - position))
+            block = self._read(position, BLOCK if end is None else min(BLOCK, end - position))
             if not block:
                 break
             position += len(block)
@@ -134,7 +139,8 @@ class RowFile:
                 held += len(block) - cut
                 _refuse_long(held)
         while pending and end is not None:
-            block = self._stream.read(BLOCK)
+            block = self._read(position, BLOCK)
+            position += len(block)
             cut = block.find(b"\n") + 1
             pending.append(block[:cut] if cut else block)
             held += len(pending[-1])
@@ -146,24 +152,26 @@ class RowFile:
 
     def head(self, size: int) -> bytes:
         """Return the first bytes of the file."""
-        self._stream.seek(0)
-        return self._stream.read(size)
+        return self._read(0, size)
+
+    def _read(self, position: int, size: int) -> bytes:
+        try:
+            if _PREAD:
+                return os.pread(self.descriptor, size, position)
+            os.lseek(self.descriptor, position, os.SEEK_SET)
+            return os.read(self.descriptor, size)
+        except OSError as error:
+            raise BadFile("file-unreadable", f"the file cannot be read ({os.strerror(error.errno or 0)})") from error
 
     def finish(self) -> None:
         """Raise `BadFile` if the file is not the one that was opened any more."""
-        if Stamp.of(os.fstat(self._stream.fileno())) != self.stamp:
+        if Stamp.of(os.fstat(self.descriptor)) != self.stamp:
             raise BadFile("changed-while-read", "the file changed while it was read")
 
 
 def _refuse_long(held: int) -> None:
     if held > MAX_ROW:
         raise BadFile("row-too-long", f"a row is longer than {MAX_ROW >> 20} MiB, so this is hardly JSON Lines")
-
-
-def stamp_of(path: str, *, root: Path, data_roots: Sequence[Path] = ()) -> Stamp:
-    """Return the stamp of a dataset file without reading it (`BadFile` if it is none)."""
-    with RowFile(path, root=root, data_roots=data_roots) as file:
-        return file.stamp
 
 
 def _open_inside(path: str, root: Path, data_roots: Sequence[Path]) -> int:
@@ -267,9 +275,8 @@ class RowReader:
             raise explain(raw) from error
         if type(value) is not dict:
             raise BadRow("not-an-object", f"the row is {_json_kind(value)}, not an object")
-        # A member that is given twice leaves one colon fewer; a colon written as an escape hides one.
-        if raw.count(b":") != canonical.count(b":") or b"\\u003" in raw:
-            _refuse_duplicates(raw)
+        if has_duplicates(raw, canonical):
+            raise explain(raw)
         return value, canonical
 
     def canonical(self, value: Any) -> bytes:
@@ -290,10 +297,15 @@ def _json_kind(value: Any) -> str:
     return names.get(type(value), "a number")
 
 
-def _refuse_duplicates(raw: bytes) -> None:
-    problem = explain(raw)
-    if problem.code == "duplicate-key":
-        raise problem
+def has_duplicates(raw: bytes, canonical: bytes) -> bool:
+    """Whether an object of a (valid) row has the same key twice.
+
+    A member that is given twice leaves its colon out of the canonical bytes; only a colon that is
+    written as an escape could make up for that.
+    """
+    if raw.count(b":") == canonical.count(b":") and not (b"\\" in raw and b"\\u003" in raw):
+        return False
+    return explain(raw).code == "duplicate-key"
 
 
 class _NotFinite(ValueError):

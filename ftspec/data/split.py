@@ -17,8 +17,6 @@ from ftspec.fingerprint import canonical_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ftspec.experiment import SplitRule
-
 _SPACE = 1 << 64
 _MISSING = object()
 
@@ -26,18 +24,18 @@ _MISSING = object()
 class Dealer:
     """Says which part of a split a row belongs to."""
 
-    def __init__(self, rule: SplitRule) -> None:
-        self.parts = sorted(rule.shares)
-        self.group_by = rule.group_by
-        self._steps = rule.group_by.split(".") if rule.group_by else []
-        total = sum(rule.shares.values())
+    def __init__(self, shares: Mapping[str, float], *, seed: int = 0, group_by: str | None = None) -> None:
+        self.parts = sorted(shares)
+        self.group_by = group_by
+        self._steps = group_by.split(".") if group_by else []
+        total = sum(shares.values())
         bounds: list[int] = []
         reached = 0.0
         for part in self.parts[:-1]:
-            reached += rule.shares[part]
+            reached += shares[part]
             bounds.append(round(reached / total * _SPACE))
         self._bounds = bounds
-        self._seeded = hashlib.blake2b(f"split {rule.seed}\n".encode(), digest_size=8)
+        self._seeded = hashlib.blake2b(f"split {seed}\n".encode(), digest_size=8)
 
     def part(self, row: Mapping[str, Any], canonical: bytes) -> str:
         """Return the part of a row; a row without the `group_by` field is dealt by itself."""

@@ -10,8 +10,9 @@ the leakage index or the statistics report under their code.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+import msgspec
 
 from ftspec.diagnostics import Severity
 
@@ -25,8 +26,7 @@ MESSAGES = CHAT | REINFORCEMENT | PREFERENCE
 ANY = frozenset({"chat", "reinforcement", "preference", "completion", "eval"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """What the rules need to know beside the row: the engine's ways, and columns that the spec uses."""
 
     format: str = "chat"
@@ -39,7 +39,6 @@ class Setting:
     """Keys that a grader template needs in every row."""
     safety: bool = False
     """Whether the slow searches for secrets and personal data run."""
-    limits: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Check:
