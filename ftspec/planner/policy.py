@@ -34,16 +34,15 @@ def verdicts(policy: Policy, actions: Sequence[Action], cost: Cost) -> tuple[Ver
         else:
             found.append(_limit("max_tokens", tokens, policy.max_tokens, "trained tokens"))
     if policy.require_validation:
-        found.append(
-            _names("require_validation", [job.job.address for job in launches if job.job.validation is None], "without validation data")
-        )
+        bare = [job.job.address for job in launches if job.job.validation is None]
+        found.append(_names("require_validation", bare, "every launch has validation data", "without validation data"))
     if policy.require_known_cost:
         unknown = [action for action in actions if isinstance(action, (LaunchJob, RunEval)) and not action.cost.known]
         names = [action.job.address if isinstance(action, LaunchJob) else f"eval {action.eval.name}" for action in unknown]
-        found.append(_names("require_known_cost", names, "of unknown cost"))
+        found.append(_names("require_known_cost", names, "every cost is known", "of unknown cost"))
     if policy.allow_engines is not None:
         engines = {action.job.engine for action in launches} - set(policy.allow_engines)
-        found.append(_names("allow_engines", sorted(engines), "not among the allowed engines"))
+        found.append(_names("allow_engines", sorted(engines), "every launch is on an allowed engine", "not among the allowed engines"))
     return tuple(found)
 
 
@@ -63,9 +62,9 @@ def _limit(rule: str, count: int, limit: int, what: str) -> Verdict:
     return Verdict(rule=rule, ok=ok, sentence=f"{count:,} {what} {'are within' if ok else 'are more than'} {limit:,}")
 
 
-def _names(rule: str, names: Sequence[str], what: str) -> Verdict:
+def _names(rule: str, names: Sequence[str], fine: str, what: str) -> Verdict:
     if not names:
-        return Verdict(rule=rule, ok=True, sentence=f"nothing is {what}")
+        return Verdict(rule=rule, ok=True, sentence=fine)
     shown = ", ".join(f"`{printable(name)}`" for name in sorted(set(names))[:3])
     more = len(set(names)) - 3
     return Verdict(rule=rule, ok=False, sentence=f"{what}: {shown}" + (f" and {more:,} more" if more > 0 else ""))

@@ -139,11 +139,12 @@ def check(saved: SavedPlan, fresh: Plan, state: State, *, request_of: RequestOf)
         problems.append(f"the plan is of project `{printable(str(saved.project))}`, not `{printable(str(fresh.project))}`")
     by_key: dict[str, Action] = {}
     by_address: dict[str, Action] = {}
+    evals: dict[tuple[str, str | None], Action] = {}
     for action in fresh.actions:
         if isinstance(action, (LaunchJob, AdoptJob, KeepJob, WaitJob)):
             by_key[action.key] = by_address[action.job.address] = action
         elif isinstance(action, (RunEval, KeepEval)):
-            by_key[action.key] = action
+            by_key[action.key] = evals[action.eval.name, action.address] = action
     problems += [
         f"dataset `{printable(one.dataset)}` changed: {one.digest[:SHORT]} -> {_digest(fresh, one.dataset)}"
         for one in saved.uploads
@@ -151,7 +152,10 @@ def check(saved: SavedPlan, fresh: Plan, state: State, *, request_of: RequestOf)
     ]
     for job in saved.jobs:
         problems += _broken(job, by_key.get(job.key), by_address.get(job.address), fresh, state, request_of)
-    problems += [f"eval `{printable(one.eval)}` changed, or is no longer wanted" for one in saved.evals if one.key not in by_key]
+    if not problems:
+        # One that is not wanted any more (its job failed, say) is only less to do.
+        changed = [one for one in saved.evals if one.key not in by_key and (one.eval, one.address) in evals]
+        problems += [f"eval `{printable(one.eval)}` changed" for one in changed]
     return list(dict.fromkeys(problems))
 
 

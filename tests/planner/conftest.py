@@ -128,7 +128,7 @@ class World:
         record = state.jobs[self.key(address)]
         attempt = {name: members.pop(name) for name in list(members) if name in Attempt.__struct_fields__}
         last = msgspec.structs.replace(record.last, status=JobStatus(status), **attempt)
-        return replace(state, jobs={record.key: msgspec.structs.replace(record, attempts=(last,), **members)})
+        return replace(state, jobs={record.key: msgspec.structs.replace(record, attempts=(last,), **members)}, evals={})
 
 
 def apply_perfectly(plan: Plan, state: State) -> State:
