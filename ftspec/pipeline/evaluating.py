@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ftspec.pipeline.session import Session
     from ftspec.planner.identify import Identified
     from ftspec.record import RecordedEval, State
+    from ftspec.state.base import StateWriter
 
 
 def prepare_evals(spec: Spec, project: Project) -> tuple[Spec, list[Diagnostic]]:
@@ -444,8 +445,8 @@ def _simulated(wanted: Wanted | Planned, job: Identified | None) -> bool:
     return profile is not None and profile.simulated
 
 
-def gate_verdicts(wanted: Wanted | Planned, state: State) -> tuple[Verdict, ...]:
-    """Return what the `require:` of each eval says of each tuned model that has a finished run."""
+def gate_verdicts(wanted: Wanted | Planned, state: State, *, keys: frozenset[str] | None = None) -> tuple[Verdict, ...]:
+    """Return what the `require:` of each eval says of each tuned model that has a finished run (with `keys`: of those runs)."""
     from ftspec.evals.gates import judge, parse_gate
 
     spec = wanted.spec
@@ -456,7 +457,7 @@ def gate_verdicts(wanted: Wanted | Planned, state: State) -> tuple[Verdict, ...]
     found = []
     for run in runs:
         base = by_key.get(run.base or "")
-        for gate in spec.evals[run.eval].require if run.base is not None and run.step is None else ():
+        for gate in spec.evals[run.eval].require if run.base is not None and run.step is None and (keys is None or run.key in keys) else ():
             verdict = judge(parse_gate(gate), run.measured, base.measured if base is not None else None)
             found.append(replace(verdict, sentence=f"`{run.label}`: {verdict.sentence}"))
     return tuple(found)
