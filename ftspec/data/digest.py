@@ -182,7 +182,7 @@ def open_rows(
     part = part_of(dataset, ref)
     try:
         source = Source(dataset, Place(root=root, data_roots=data_roots, datasets=datasets or {}))
-        for batch in source.rows(msgspec.structs.replace(source.order, check=False)):
+        for batch in source.rows(source.unchecked()):
             for row in batch:
                 if not part or row.part == part:
                     yield row.canonical + b"\n"

@@ -83,6 +83,10 @@ class Source:
         """Whether every row can be looked at by itself, so that the pass over the file can be shared."""
         return not self._streamed
 
+    def unchecked(self) -> Order:
+        """Return the order of a pass that only wants the rows."""
+        return msgspec.structs.replace(self.order, check=False)
+
     def rows(self, order: Order) -> Iterator[list[Row]]:
         """Yield the rows after all transforms, in batches; `findings` has what is wrong with them.
 
@@ -149,7 +153,7 @@ class Source:
         dealer = Dealer(split.shares, seed=split.seed, group_by=split.group_by) if split else None
 
         def stream() -> Iterator[Row]:
-            for batch in source.rows(msgspec.structs.replace(source.order, check=False)):
+            for batch in source.rows(source.unchecked()):
                 for row in batch:
                     if not part or row.part == part:
                         yield row._replace(part=dealer.part(as_dict(row.value), row.canonical) if dealer else "")

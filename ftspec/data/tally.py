@@ -3,7 +3,7 @@
 `Tally.add` takes rows in order; `Tally.report` hands over what was counted since the last
 report and starts anew, so that another process can send it; `Totals` adds reports up, in order.
 The whole dataset is the part "". Memory does not grow with the rows, except for the hashes
-that the search for duplicates asks for (24 bytes a row).
+that the search for duplicates asks for (40 bytes a row).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ftspec.data.boring import PlainChat
 from ftspec.data.findings import Finding
 from ftspec.data.formats import all_formats
 from ftspec.data.formats.base import Piece
+from ftspec.data.formats.preference import output_of
 from ftspec.data.scan import Order, as_dict
 from ftspec.data.tokens import IMAGE_HIGH, IMAGE_LOW, PER_MESSAGE, PER_ROW, counter
 from ftspec.data.transforms import Row, source_of
@@ -78,7 +79,7 @@ class Report(msgspec.Struct, kw_only=True):
     counts: dict[str, Counts] = {}
     canonical: dict[str, bytes] = {}
     hashes: bytes = b""
-    """Per row: its hash, its prompt's and its answer's (8 bytes each), where asked for."""
+    """Per row: its hash, its prompt's, its answer's and that of the answer not preferred (8 bytes each), where asked for."""
     places: bytes = b""
     """Per row: its line (8 bytes), where hashes were asked for."""
 
@@ -188,9 +189,9 @@ class Tally:
 
     def _hash(self, row: Row) -> None:
         value = as_dict(row.value)
-        self._hashes.extend(
-            (hash64(row.canonical), hash64(canonical_json(self._form.prompt(value))), hash64(canonical_json(self._form.target(value))))
-        )
+        other = output_of(value, "non_preferred_output") if self._form.name == "preference" else None
+        said = (self._form.prompt(value), self._form.target(value), other)
+        self._hashes.extend((hash64(row.canonical), *(hash64(canonical_json(one)) for one in said)))
         self._places.append(row.line)
 
 

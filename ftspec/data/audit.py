@@ -1,0 +1,192 @@
+"""Everything that can be said about a dataset before money is spent: `data check`.
+
+One pass gives the row rules, counts and hashes; the rules about the whole dataset are read off
+those. What an engine takes (`limits`) comes from its profile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ftspec.data import stats
+from ftspec.data.checks import all_codes
+from ftspec.data.checks.base import Setting
+from ftspec.data.digest import Passed, Progress, as_diagnostic, diagnostics_of, run
+from ftspec.data.findings import KEEP
+from ftspec.data.rows import BadFile
+from ftspec.data.source import Place as Where
+from ftspec.data.source import Source
+from ftspec.data.tokens import DEFAULT, counter
+from ftspec.data.transforms import BadTransform
+from ftspec.diagnostics import Diagnostic, Place, error
+from ftspec.printable import printable
+
+if TYPE_CHECKING:
+    from ftspec.actions import DatasetFacts
+    from ftspec.experiment import DesiredDataset
+    from ftspec.profile import Profile
+
+FEW = 50
+SKEW = 0.8
+BIAS = 0.7
+
+
+def setting_for(profile: Profile | None, *, columns: Iterable[str] = (), item_keys: Iterable[str] = (), safety: bool = False) -> Setting:
+    """Return what the row rules must know of an engine and of the spec."""
+    data = profile.data if profile is not None else {}
+    made = Setting(columns=frozenset(columns), item_keys=tuple(item_keys), safety=safety)
+    given = {name: data[name] for name in ("max_images", "max_image_bytes") if name in data}
+    if "roles" in data:
+        given["roles"] = frozenset(data["roles"])
+    return msgspec.structs.replace(made, **given)
+
+
+def audit(
+    dataset: DesiredDataset,
+    where: Where,
+    *,
+    setting: Setting | None = None,
+    tokenizer: str | None = DEFAULT,
+    progress: Progress | None = None,
+) -> tuple[Passed | None, list[Diagnostic]]:
+    """Run every rule about one dataset. Nothing was passed where its file cannot be read."""
+    try:
+        source = Source(dataset, where, setting=setting)
+        order = msgspec.structs.replace(source.order, tokenizer=tokenizer, statistics=True, hashes=True, keep=True)
+        passed = run(source, where, order, progress=progress)
+    except BadFile as problem:
+        return None, [as_diagnostic(dataset, problem)]
+    except BadTransform as problem:
+        return None, [error("bad-transform", problem.message, at=dataset.at, help=problem.help)]
+    mixed = not source.one_pass
+    return passed, [*diagnostics_of(dataset, passed), *_whole(dataset, passed, places=not mixed)]
+
+
+def _told(code: str, message: str, dataset: DesiredDataset, lines: Sequence[int] = (), count: int = 1) -> Diagnostic:
+    rule = all_codes()[code]
+    places = tuple(Place(path=printable(dataset.path), line=line) for line in lines[:KEEP])
+    at = places[0] if places else Place(path=printable(dataset.path))
+    return Diagnostic(
+        code=code,
+        severity=rule.severity,
+        message=message,
+        help=rule.help,
+        at=at,
+        count=count,
+        places=places if count > 1 else (),
+    )
+
+
+def _whole(dataset: DesiredDataset, passed: Passed, *, places: bool) -> list[Diagnostic]:
+    """Return what the rules about the dataset as a whole say."""
+    counts = passed.counts[""]
+    if not counts.rows:
+        return []
+    name = dataset.name
+    found = _repeated(dataset, passed, places=places)
+    if labels := stats.labels_of(counts):
+        most = next(iter(labels.values()))
+        if len(labels) > 1 and counts.rows >= FEW and most >= SKEW * counts.rows:
+            found.append(_told("label-skew", f"{most / counts.rows:.0%} of the rows of `{name}` have the same answer", dataset))
+    if passed.format in {"chat", "reinforcement"} and 0 < counts.with_system < counts.rows:
+        found.append(_told("mixed-system", f"{counts.with_system} of {counts.rows} rows of `{name}` have a system prompt", dataset))
+    if len(counts.tool_sets) > 1:
+        found.append(_told("mixed-tools", f"the rows of `{name}` declare {len(counts.tool_sets)} different sets of tools", dataset))
+    found += [
+        _told("unused-tool", f"the tool `{printable(tool[:64])}` is declared and never called", dataset, count=rows)
+        for tool, rows in counts.declared.items()
+        if tool not in counts.called
+    ][:KEEP]
+    if counts.with_images:
+        found.append(_told("images-skipped", f"{counts.with_images} rows of `{name}` have images; engines may skip some of them", dataset))
+    if counts.preferred_longer + counts.other_longer:
+        share = counts.preferred_longer / counts.rows
+        if max(share, counts.other_longer / counts.rows) >= BIAS:
+            found.append(_told("length-bias", f"the preferred answer is the longer one in {share:.0%} of the rows of `{name}`", dataset))
+    if len(counts.sources) > 1:
+        shares = ", ".join(
+            f"{rows / counts.rows:.0%} {printable(one)}" for one, rows in sorted(counts.sources.items(), key=lambda s: -s[1])[:5]
+        )
+        found.append(_told("source-mix", f"the rows of `{name}` come from {len(counts.sources)} sources: {shares}", dataset))
+    if passed.order.tokenizer and not counter(passed.order.tokenizer).exact:
+        error_share = counter(passed.order.tokenizer).error
+        found.append(_told("estimated-tokens", f"tokens are estimated from bytes, within {error_share:.0%}", dataset))
+    return found
+
+
+def _repeated(dataset: DesiredDataset, passed: Passed, *, places: bool) -> list[Diagnostic]:
+    """Return repeated rows, prompts with several answers, and reversed pairs."""
+    import numpy as np
+
+    hashes = np.frombuffer(passed.totals.hashes, dtype=np.uint64).reshape(-1, 4)
+    lines = np.frombuffer(passed.totals.places, dtype=np.uint64)
+    rows, prompts, targets, others = hashes.T
+    found = []
+
+    def tell(code: str, message: str, chosen: np.ndarray) -> None:
+        if len(chosen):
+            found.append(_told(code, message, dataset, [int(line) for line in lines[chosen][:KEEP]] if places else [], count=len(chosen)))
+
+    _, first = np.unique(rows, return_index=True)
+    again = np.setdiff1d(np.arange(len(rows)), first)
+    tell("duplicate-row", f"a row of `{dataset.name}` is there already", again)
+    if passed.format in {"chat", "completion"}:
+        kept = np.sort(first)
+        _, start = np.unique(prompts[kept], return_index=True)
+        later = np.setdiff1d(np.arange(len(kept)), start)
+        tell("ambiguous-prompt", f"a prompt of `{dataset.name}` is there already, with another answer", kept[later])
+    if passed.format == "preference":
+        seen = {(int(p), int(t), int(o)): i for i, (p, t, o) in enumerate(zip(prompts, targets, others, strict=True))}
+        reversed_pairs = [i for (p, t, o), i in seen.items() if t != o and seen.get((p, o, t), i) < i]
+        tell(
+            "reversed-pair",
+            f"a pair of `{dataset.name}` is there already, the other way round",
+            np.array(sorted(reversed_pairs), dtype=int),
+        )
+    return found
+
+
+def limits(
+    facts: DatasetFacts,
+    profile: Profile | None,
+    *,
+    use: str = "train",
+    wanted_format: str | None = None,
+    engine: str | None = None,
+    at: Place | None = None,
+) -> list[Diagnostic]:
+    """Return what an engine does not take about a dataset part, used to `train` or for `validation`."""
+    name = printable(engine or (profile.name if profile else "the engine"))
+    at = at or Place(path=printable(facts.path or facts.ref))
+    found: list[Diagnostic] = []
+
+    def tell(code: str, message: str) -> None:
+        rule = all_codes()[code]
+        found.append(Diagnostic(code=code, severity=rule.severity, message=message, help=rule.help, at=at))
+
+    least = (profile.min_rows if profile else 1) if use == "train" else 1
+    data = profile.data if profile is not None else {}
+    if facts.rows < least:
+        tell("too-few-rows", f"`{facts.ref}` has {facts.rows} rows, and `{name}` takes at least {least}")
+    elif use == "train" and facts.rows < FEW:
+        tell("few-rows", f"`{facts.ref}` has only {facts.rows} rows")
+    if (most := data.get("max_rows")) is not None and facts.rows > most:
+        tell("too-many-rows", f"`{facts.ref}` has {facts.rows} rows, and `{name}` takes at most {most}")
+    if profile is not None and profile.max_file_bytes is not None and facts.bytes > profile.max_file_bytes:
+        tell("file-too-large", f"`{facts.ref}` has {facts.bytes / 1e6:.0f} MB, and `{name}` takes {profile.max_file_bytes / 1e6:.0f} MB")
+    if wanted_format is not None and facts.format != wanted_format:
+        tell("wrong-format", f"`{facts.ref}` is {facts.format}, and the method wants {wanted_format}")
+    return found
+
+
+def over_context(dataset: DesiredDataset, passed: Passed, model: str, context: int) -> list[Diagnostic]:
+    """Return how many rows a model's training context cuts off."""
+    rows, lost = stats.beyond(passed.counts[""].lengths, context)
+    if not rows:
+        return []
+    share = lost / max(passed.counts[""].tokens, 1)
+    sentence = f"{rows} rows of `{dataset.name}` are longer than the {context} tokens that `{printable(model)}` trains on; {share:.1%} of the tokens are cut off"
+    return [_told("over-context", sentence, dataset)]

@@ -1,0 +1,270 @@
+"""Leakage: what a validation set or an eval shares with the data that a model is trained on.
+
+Four kinds, from certain to likely: the same row, the same prompt (with another answer), a near
+duplicate, and rows of one group on both sides. The held-out parts are indexed first, then the
+training data streams past the index.
+
+Near duplicates are found by word n-grams: an item is one if a single training row has at
+least `NEAR` of its n-grams, those aside that many items share (greetings, instructions, templates).
+Items of fewer than `SHORT` words have too few n-grams to tell; for them equality must do. Texts
+are compared in lower case without punctuation, and without system prompts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ftspec.data.checks import all_codes
+from ftspec.data.digest import part_of
+from ftspec.data.findings import KEEP
+from ftspec.data.formats import all_formats
+from ftspec.data.scan import as_dict
+from ftspec.data.source import Place as Where
+from ftspec.data.source import Source
+from ftspec.data.split import field_of
+from ftspec.data.tally import hash64
+from ftspec.diagnostics import Diagnostic, Place
+from ftspec.fingerprint import canonical_json
+from ftspec.printable import printable
+
+if TYPE_CHECKING:
+    from ftspec.data.formats.base import Format
+    from ftspec.experiment import DesiredDataset, Spec
+
+NEAR = 0.6
+"""Share of an item's n-grams in one training row from which it counts as a near duplicate."""
+SHORT = 8
+LONG = 40
+"""Items of at least so many words are compared by n-grams of 5 words, shorter ones of 3."""
+COMMON = 8
+"""An n-gram that more items than this have is a phrase of the task, not of an item."""
+
+BYTES_PER_GRAM = 110
+"""What one n-gram costs in the index, measured."""
+
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A dataset, or a part of it, on one side of the comparison."""
+
+    dataset: DesiredDataset
+    ref: str
+
+    @classmethod
+    def of(cls, ref: str, datasets: Mapping[str, DesiredDataset]) -> Part:
+        """Return the part that a reference of a spec names."""
+        return cls(dataset=datasets[ref.partition(".")[0]], ref=ref)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leak:
+    """One row of a held-out part that training data gives away: the code of its rule, and where both rows are."""
+
+    code: str
+    held: Place
+    train: Place
+    share: float = 1.0
+
+
+@dataclass(slots=True)
+class _Item:
+    place: Place
+    grams: int = 0
+    code: str = ""
+    """The worst that was found so far."""
+    train: Place | None = None
+    share: float = 0.0
+
+
+_WORSE = ("", "near-duplicate", "leaked-prompt", "leaked-row")
+
+
+@dataclass(slots=True)
+class Index:
+    """The rows of one held-out part, ready to be looked up."""
+
+    ref: str
+    group_by: str | None = None
+    items: list[_Item] = field(default_factory=list)
+    rows: dict[int, list[int]] = field(default_factory=dict)
+    prompts: dict[int, list[int]] = field(default_factory=dict)
+    grams: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    groups: dict[int, Place] = field(default_factory=dict)
+    shared_groups: dict[int, tuple[Place, Place]] = field(default_factory=dict)
+    sizes: set[int] = field(default_factory=set)
+
+    @property
+    def memory(self) -> int:
+        """About how many bytes the n-grams need."""
+        return len(self.grams) * BYTES_PER_GRAM
+
+    def add(self, value: Mapping[str, Any], canonical: bytes, place: Place, form: Format) -> None:
+        """Add one held-out row."""
+        number = len(self.items)
+        item = _Item(place)
+        self.items.append(item)
+        self.rows.setdefault(hash64(canonical), []).append(number)
+        if (prompt := prompt_key(value, form)) is not None:
+            self.prompts.setdefault(prompt, []).append(number)
+        words = words_of(value, form)
+        if len(words) >= SHORT:
+            self.sizes.add(_size(words))
+            for gram in set(grams_of(words, _size(words))):
+                known = self.grams.get(gram, ())
+                if len(known) <= COMMON:
+                    self.grams[gram] = (*known, number)
+        if self.group_by and (group := field_of(value, self.group_by.split("."))) is not None:
+            self.groups.setdefault(hash64(canonical_json(group)), place)
+
+    def close(self) -> None:
+        """Leave out n-grams that many items share, and count those that are left."""
+        self.grams = {gram: numbers for gram, numbers in self.grams.items() if len(numbers) <= COMMON}
+        for numbers in self.grams.values():
+            for number in numbers:
+                self.items[number].grams += 1
+
+    def look(self, value: Mapping[str, Any], canonical: bytes, place: Place, form: Format) -> None:
+        """Compare one training row with all held-out rows."""
+        for number in self.rows.get(hash64(canonical), ()):
+            self._note(number, "leaked-row", place, 1.0)
+        if (prompt := prompt_key(value, form)) is not None:
+            for number in self.prompts.get(prompt, ()):
+                self._note(number, "leaked-prompt", place, 1.0)
+        if self.grams:
+            self._look_near(words_of(value, form), place)
+        if self.group_by and (group := field_of(value, self.group_by.split("."))) is not None:
+            key = hash64(canonical_json(group))
+            if key in self.groups:
+                self.shared_groups.setdefault(key, (self.groups[key], place))
+
+    def _look_near(self, words: list[str], place: Place) -> None:
+        hits: dict[int, int] = {}
+        get = self.grams.get
+        for size in self.sizes:
+            for gram in set(grams_of(words, size)):
+                for number in get(gram, ()):
+                    hits[number] = hits.get(number, 0) + 1
+        for number, count in hits.items():
+            total = self.items[number].grams
+            if total >= 3 and count >= NEAR * total:
+                self._note(number, "near-duplicate", place, count / total)
+
+    def _note(self, number: int, code: str, place: Place, share: float) -> None:
+        item = self.items[number]
+        if (_WORSE.index(code), share) > (_WORSE.index(item.code), item.share):
+            item.code, item.train, item.share = code, place, share
+
+    def leaks(self) -> Iterator[Leak]:
+        """Yield what was found, in the order of the held-out rows."""
+        for item in self.items:
+            if item.code and item.train is not None:
+                yield Leak(code=item.code, held=item.place, train=item.train, share=item.share)
+        for held, train in self.shared_groups.values():
+            yield Leak(code="leaked-group", held=held, train=train)
+
+
+def _size(words: Sequence[str]) -> int:
+    return 5 if len(words) >= LONG else 3
+
+
+def words_of(value: Mapping[str, Any], form: Format) -> list[str]:
+    """Return the words that are compared: everything but system prompts and tools."""
+    texts = [piece.text for piece in form.pieces(value) if piece.role not in {"system", "developer", "tools"}]
+    return _WORD.findall(" ".join(texts).lower())
+
+
+def grams_of(words: list[str], size: int) -> Iterator[int]:
+    """Yield hashes of the n-grams; they are good for this process only."""
+    return map(hash, zip(*(words[start:] for start in range(size)), strict=False))
+
+
+def prompt_key(value: Mapping[str, Any], form: Format) -> int | None:
+    """Return a hash of what the model is asked, without system prompts; `None` where it is asked nothing."""
+    prompt = form.prompt(value)
+    if isinstance(prompt, list):
+        prompt = [one for one in prompt if not (isinstance(one, dict) and one.get("role") in {"system", "developer"})]
+    return hash64(canonical_json(prompt)) if prompt else None
+
+
+def rows_of(part: Part, where: Where) -> Iterator[tuple[dict[str, Any], bytes, Place, Format]]:
+    """Yield the rows of a part with their places."""
+    source = Source(part.dataset, where)
+    form = all_formats()[source.format]
+    wanted = part_of(part.dataset, part.ref)
+    for batch in source.rows(source.unchecked()):
+        for row in batch:
+            if not wanted or row.part == wanted:
+                yield as_dict(row.value), row.canonical, Place(path=row.path, line=row.line), form
+
+
+def index_of(part: Part, where: Where, *, group_by: str | None = None) -> Index:
+    """Index one held-out part."""
+    index = Index(part.ref, group_by=group_by)
+    for value, canonical, place, form in rows_of(part, where):
+        index.add(value, canonical, place, form)
+    index.close()
+    return index
+
+
+def compare(train: Part, held: Iterable[Part], where: Where, *, group_by: str | None = None) -> list[Diagnostic]:
+    """Return what each held-out part shares with the training data, in one pass over it (`BadFile`)."""
+    group_by = group_by or (train.dataset.split.group_by if train.dataset.split else None)
+    indexes = [index_of(part, where, group_by=group_by) for part in held]
+    for value, canonical, place, form in rows_of(train, where):
+        for index in indexes:
+            index.look(value, canonical, place, form)
+    return [one for index in indexes for one in as_diagnostics(index.leaks(), held=index.ref, train=train.ref)]
+
+
+_SENTENCES = {
+    "leaked-row": "a row of `{held}` is also in `{train}`",
+    "leaked-prompt": "a prompt of `{held}` is also in `{train}`, with another answer",
+    "near-duplicate": "a row of `{held}` is nearly the same as one of `{train}`",
+    "leaked-group": "`{held}` and `{train}` share a group",
+}
+
+
+def as_diagnostics(leaks: Iterable[Leak], *, held: str, train: str) -> list[Diagnostic]:
+    """Return one problem for each kind of leak, with a count and the first places on both sides."""
+    by_code: dict[str, list[Leak]] = {}
+    for leak in leaks:
+        by_code.setdefault(leak.code, []).append(leak)
+    rules = all_codes()
+    return [
+        Diagnostic(
+            code=code,
+            severity=rules[code].severity,
+            message=_SENTENCES[code].format(held=printable(held), train=printable(train)),
+            help=rules[code].help,
+            at=found[0].held,
+            also=(("in the training data", found[0].train),),
+            count=len(found),
+            places=tuple(leak.held for leak in found[:KEEP]) if len(found) > 1 else (),
+        )
+        for code, found in by_code.items()
+    ]
+
+
+def comparisons(spec: Spec) -> dict[str, list[str]]:
+    """Return every training part of a spec with the parts that its models are validated and evaluated on."""
+    pairs: dict[str, dict[str, None]] = {}
+    for job in spec.jobs:
+        held = [job.validation, *(spec.evals[name].dataset for name in job.evals if name in spec.evals)]
+        for ref in held:
+            if ref and ref != job.train:
+                pairs.setdefault(job.train, {}).setdefault(ref)
+    return {train: list(held) for train, held in pairs.items()}
+
+
+def spec_leaks(spec: Spec, where: Where) -> list[Diagnostic]:
+    """Return the leakage between everything that a spec trains on and everything that it measures with."""
+    found: list[Diagnostic] = []
+    for train, held in comparisons(spec).items():
+        parts = [Part.of(ref, spec.datasets) for ref in held if ref.partition(".")[0] in spec.datasets]
+        found += compare(Part.of(train, spec.datasets), parts, where)
+    return found
