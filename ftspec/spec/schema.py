@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
 from ftspec.address import NAME
@@ -400,9 +401,17 @@ def fields_of(model: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
+class _Plain(GenerateJsonSchema):
+    """A schema without titles that only repeat names."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 pydantic's signature
+        """Never."""
+        return False
+
+
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a spec file."""
-    schema = SpecFile.model_json_schema(by_alias=True)
+    schema = SpecFile.model_json_schema(by_alias=True, schema_generator=_Plain)
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "ftspec"
     schema["patternProperties"] = {"^x-": {"description": "Ignored: a place for YAML anchors."}}
