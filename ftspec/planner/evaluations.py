@@ -44,7 +44,8 @@ class _Eval:
         self.one = one
         self.facts = facts
         self.keys = EvalKeys(dataset=facts.key, prompt=one.prompt, sampling=one.sampling, graders=one.graders, repeat=one.repeat)
-        self.models = one.models if one.compare_to != "base" or "base" in one.models else ("base", *one.models)
+        compared = () if one.compare_to is None or one.compare_to in one.models else (one.compare_to,)
+        self.models = (*compared, *one.models)
 
 
 def evaluations(

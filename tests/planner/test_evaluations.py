@@ -70,6 +70,7 @@ def test_other_models_are_asked_by_name(world):
     one = world.of(world.job(evals=("holdout",))).with_evals(replace(HOLDOUT, models=("gpt-x",), compare_to="gpt-x"))
     (run,) = runs(one.plan())
     assert (run.model, run.preimage["model"]) == ("gpt-x", {"scope": "sandbox", "name": "gpt-x"})
+    assert len(runs(one.with_evals(replace(HOLDOUT, models=("job",), compare_to="gpt-x")).plan())) == 2
 
 
 def test_a_recorded_run_is_kept_and_a_changed_eval_runs_again(world):
