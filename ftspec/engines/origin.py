@@ -143,7 +143,7 @@ def parse_origin(text: str) -> Origin:
 def check_origin(base_url: str, *, profile: Profile, trusted: Container[str]) -> Origin:
     """Return the origin of `base_url` if this engine's key may be sent there, else raise `OriginRefused`."""
     origin, _ = parse_base_url(base_url)
-    if origin.loopback or str(origin) in trusted or any(_matches(origin, pattern) for pattern in profile.origins):
+    if origin.loopback or any(_matches(origin, pattern) for pattern in profile.origins) or str(origin) in trusted:
         return origin
     raise OriginRefused(
         f"`{origin}` is not an origin of engine type `{profile.name}`, so nothing is sent there",

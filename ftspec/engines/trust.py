@@ -13,6 +13,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,33 +31,43 @@ class TrustError(FtspecError):
 
 
 class TrustStore:
-    """The trusted origins (`str(Origin)`), with the day on which each was trusted."""
+    """The trusted origins (`str(Origin)`), with the day on which each was trusted.
 
-    def __init__(self, path: Path, origins: Mapping[str, str] | None = None) -> None:
+    The file is read when it is first needed, so that a damaged one stops only who relies on it.
+    """
+
+    def __init__(self, path: Path, *, project_root: Path | None = None) -> None:
+        """`project_root`: where the file may not be."""
         self.path = path
-        self._origins = dict(origins or {})
+        self._project_root = project_root
 
     @classmethod
     def load(cls, environ: Mapping[str, str], *, project_root: Path | None = None) -> TrustStore:
-        """Read the user's file (a missing one trusts nobody). `project_root`: where it may not be."""
-        path = trust_path(environ)
-        if project_root is not None and path.resolve().is_relative_to(project_root.resolve()):
-            raise TrustError(
-                f"`{path}` lies inside the project, so it cannot say what is trusted",
-                help="set `XDG_CONFIG_HOME` to a folder outside the project",
-            )
-        try:
-            return cls(path, _read(path))
-        except FileNotFoundError:
-            return cls(path)
+        """Return the user's own file (a missing one trusts nobody)."""
+        return cls(trust_path(environ), project_root=project_root)
 
     def __contains__(self, origin: object) -> bool:
-        """Whether this origin (`str(Origin)`) is trusted."""
+        """Whether this origin (`str(Origin)`) is trusted (`TrustError`)."""
         return origin in self._origins
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        """Yield each origin and the day since when it is trusted, sorted."""
+        """Yield each origin and the day since when it is trusted, sorted (`TrustError`)."""
         return iter(sorted(self._origins.items()))
+
+    @cached_property
+    def _origins(self) -> dict[str, str]:
+        root = self._project_root
+        if root is not None and self.path.resolve().is_relative_to(root.resolve()):
+            raise TrustError(
+                f"`{self.path}` lies inside the project, so it cannot say what is trusted",
+                help="set `XDG_CONFIG_HOME` to a folder outside the project",
+            )
+        try:
+            return _read(self.path)
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise TrustError(f"`{self.path}` cannot be read: {error.strerror}") from None
 
     def add(self, text: str, *, day: str) -> str:
         """Trust an origin from now on (durable on return); returns how it is written."""

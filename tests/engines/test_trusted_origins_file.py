@@ -6,7 +6,8 @@ import stat
 
 import pytest
 
-from ftspec.engines.origin import OriginRefused
+from ftspec.engines.origin import OriginRefused, check_origin
+from ftspec.engines.profiles import load_profiles
 from ftspec.engines.trust import TrustError, TrustStore, trust_path
 
 
@@ -53,18 +54,27 @@ def test_a_file_that_others_can_write_is_not_believed(environ, mode):
     TrustStore.load(environ).add("https://tunes.example.com", day="2026-11-20")
     trust_path(environ).chmod(mode)
     with pytest.raises(TrustError, match="can be changed by others"):
-        TrustStore.load(environ)
+        assert "https://tunes.example.com" in TrustStore.load(environ)
 
 
 def test_a_file_inside_the_project_is_not_believed(environ, tmp_path):
     """A repo cannot bring its own trust along, not even through a link."""
     with pytest.raises(TrustError, match="inside the project"):
-        TrustStore.load({"XDG_CONFIG_HOME": str(tmp_path)}, project_root=tmp_path)
+        list(TrustStore.load({"XDG_CONFIG_HOME": str(tmp_path)}, project_root=tmp_path))
     (tmp_path / "repo" / "ftspec").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "repo")
     with pytest.raises(TrustError, match="inside the project"):
-        TrustStore.load({"XDG_CONFIG_HOME": str(tmp_path / "link")}, project_root=tmp_path / "repo")
-    TrustStore.load(environ, project_root=tmp_path / "repo")
+        list(TrustStore.load({"XDG_CONFIG_HOME": str(tmp_path / "link")}, project_root=tmp_path / "repo"))
+    assert list(TrustStore.load(environ, project_root=tmp_path / "repo")) == []
+
+
+def test_a_file_that_nobody_relies_on_stops_nobody(environ, tmp_path):
+    """A key that goes to its own origin needs no trust, so the file is not even read."""
+    store = TrustStore.load({"XDG_CONFIG_HOME": str(tmp_path)}, project_root=tmp_path)
+    for url in ("https://api.openai.com/v1", "http://127.0.0.1:8000/v1"):
+        assert check_origin(url, profile=load_profiles()["openai"], trusted=store)
+    with pytest.raises(TrustError):
+        check_origin("https://tunes.example.com/v1", profile=load_profiles()["openai"], trusted=store)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +98,7 @@ def test_a_damaged_file_stops_instead_of_trusting_less_or_more(environ, content)
     path.write_bytes(content)
     path.chmod(0o600)
     with pytest.raises(TrustError, match="damaged"):
-        TrustStore.load(environ)
+        assert "https://tunes.example.com" in TrustStore.load(environ)
 
 
 def test_only_an_origin_can_be_trusted(environ):
@@ -112,9 +122,14 @@ def test_a_relative_config_folder_is_not_followed(environ, tmp_path):
 
 
 def test_what_cannot_be_written_is_an_error_not_a_traceback(environ, tmp_path):
-    """A file where the folder should be."""
-    (tmp_path / "config").write_text("in the way")
-    with pytest.raises(TrustError, match="cannot be written"):
+    """A file where the folder should be, a folder where the file should be."""
+    trust_path(environ).mkdir(parents=True)
+    with pytest.raises(TrustError, match=r"cannot be (read|written)"):
+        TrustStore(trust_path(environ)).add("https://tunes.example.com", day="2026-11-20")
+    trust_path(environ).rmdir()
+    trust_path(environ).parent.rmdir()
+    (tmp_path / "config" / "ftspec").write_text("in the way")
+    with pytest.raises(TrustError, match=r"cannot be (read|written)"):
         TrustStore(trust_path(environ)).add("https://tunes.example.com", day="2026-11-20")
 
 

@@ -224,7 +224,7 @@ MEMBERS = (
 
 
 @given(st.dictionaries(st.sampled_from(MEMBERS), json_values))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_no_member_of_a_job_can_break_reading_it(members):
     """A job is a job whatever its other members hold."""
     job = job_of(**members)
@@ -233,7 +233,7 @@ def test_no_member_of_a_job_can_break_reading_it(members):
 
 
 @given(json_values)
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_no_reply_breaks_a_reader(value):
     """Each reader returns a value or says that this is not it."""
     for read in (
@@ -250,7 +250,7 @@ def test_no_reply_breaks_a_reader(value):
 
 
 @given(st.binary(max_size=60) | st.text(max_size=40).map(str.encode))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_no_bytes_break_the_decoder(content):
     """Bytes are JSON or they are not it."""
     try:

@@ -165,7 +165,7 @@ def test_the_refusal_says_how_to_trust():
 
 
 @given(st.text(max_size=40))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_no_text_around_a_trusted_host_gets_through(text):
     """Whatever is put between scheme and a trusted host: it is refused, or the origin is exactly what it says."""
     for url in (f"https://{text}tunes.example.com/v1", f"https://tunes.example.com{text}/v1", f"https://{text}@tunes.example.com"):
@@ -178,7 +178,7 @@ def test_no_text_around_a_trusted_host_gets_through(text):
 
 
 @given(st.from_regex(r"https?://[\x20-\x7e]{0,40}", fullmatch=True))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_two_readers_agree_on_what_is_accepted(url):
     """The HTTP library sees the same scheme, host and port as the rule does."""
     from ftspec.engines.transport import http_library
