@@ -72,8 +72,9 @@ def sentence(event: said.Event) -> str | None:  # one line for each variant
             return f"{name}: {'found on' if adopted else 'uploaded to'} {engine} as {file_id}"
         case said.Launched(address=address, engine_job_id=job, adopted=adopted):
             return f"{address}: {'found on the engine' if adopted else 'launched'} {job}"
-        case said.StatusChanged(address=address, raw=raw, estimated_finish=finish):
-            return f"{address}: {printable(raw)}" + (f", done about {finish}" if finish else "")
+        case said.StatusChanged(address=address, new=new, raw=raw, estimated_finish=finish):
+            # The end of a job is told by `Finished`, with its loss and model.
+            return None if new.terminal else f"{address}: {printable(raw)}" + (f", done about {finish}" if finish else "")
         case said.Finished():
             return _ending(event)
         case said.WaitingForSlot(engine=engine, jobs=jobs, why=why, until=until):

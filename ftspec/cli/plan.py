@@ -26,7 +26,7 @@ def plan_options(command: Any) -> Any:
     import functools
 
     @functools.wraps(command)
-    def call(  # noqa: PLR0913 click passes each option
+    def call(
         *args: Any,
         targets: tuple[str, ...],
         exclude: tuple[str, ...],
@@ -113,9 +113,10 @@ def command(
     _console.show(planned.diagnostics)
     show_plan(planned.plan, form=form, full=full)
     if saved is not None:
+        from ftspec.pipeline.applying import request_of
         from ftspec.planner.saved import save
 
-        Path(saved).write_bytes(save(planned.plan))
+        Path(saved).write_bytes(save(planned.plan, planned.state, request_of=request_of(planned)))
         _console.talk(f"saved to {saved}\n\n    ftspec apply {saved}")
     if locked:
         from ftspec.pipeline.locking import check_lockfile

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ftspec import __version__
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from ftspec.profile import Profile
     from ftspec.record import State
     from ftspec.state.jsonl import JsonlState
+
+
+SHOWN = 20
+"""How many reasons a message lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,8 @@ class Planned:
     datasets: Mapping[str, DatasetFacts]
     state: State
     plan: Plan
+    request: PlanRequest
+    wanted: Wanted
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
@@ -70,8 +76,11 @@ class Wanted:
     diagnostics: tuple[Diagnostic, ...] = field(default=())
 
 
-def load(project: Project, *, today: dt.date | None = None) -> Loaded:
-    """Load the spec files. Raises `FtspecError` with all diagnostics when one of them is an error."""
+def load(project: Project, *, sample: int | None = None, today: dt.date | None = None) -> Loaded:
+    """Load the spec files; `sample` takes only that many rows of every training set.
+
+    Raises `InvalidSpec` with all diagnostics when one of them is an error.
+    """
     from ftspec import spec as specs
 
     spec, diagnostics = specs.load(
@@ -89,7 +98,25 @@ def load(project: Project, *, today: dt.date | None = None) -> Loaded:
         diagnostics = [*diagnostics, *problems]
     if spec is None or has_errors(diagnostics):
         raise InvalidSpec(diagnostics)
+    if sample is not None:
+        spec = sampled(spec, sample)
     return Loaded(project=project, spec=spec, diagnostics=tuple(diagnostics))
+
+
+class PlanStale(FtspecError):
+    """Something that was saved, or locked, does not hold any more."""
+
+    exit_code = 3
+
+    def __init__(
+        self,
+        broken: Sequence[str],
+        *,
+        what: str = "the plan is stale",
+        help: str = "make the plan again: `ftspec plan -o FILE`",  # noqa: A002 the field's own name
+    ) -> None:
+        shown = "".join(f"\n  - {one}" for one in broken[:SHOWN]) + (f"\n  and {len(broken) - SHOWN:,} more" if len(broken) > SHOWN else "")
+        super().__init__(f"{what}:{shown}", help=help)
 
 
 class InvalidSpec(FtspecError):
@@ -98,6 +125,14 @@ class InvalidSpec(FtspecError):
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
         errors = sum(1 for one in diagnostics if one.severity == "error")
         super().__init__(f"{errors} problem{'s' if errors != 1 else ''} must be solved first", diagnostics=diagnostics)
+
+
+def sampled(spec: Spec, rows: int) -> Spec:
+    """Return the spec with only the first `rows` rows of every dataset that something trains on."""
+    trained = {job.train.partition(".")[0] for job in spec.jobs}
+    step = {"type": "sample", "first": rows}
+    datasets = {name: replace(one, transforms=(*one.transforms, step)) if name in trained else one for name, one in spec.datasets.items()}
+    return replace(spec, datasets=datasets)
 
 
 def want(loaded: Loaded) -> Wanted:
@@ -153,7 +188,7 @@ def make_plan(
     from ftspec.planner.prices import price_table
 
     options = options or PlanOptions()
-    wanted = wanted or want(load(project))
+    wanted = wanted or want(load(project, sample=options.sample))
     problems: list[Diagnostic] = []
     if state is None:
         state, problems = state_of(project, wanted.spec).read()
@@ -183,12 +218,15 @@ def make_plan(
         datasets=wanted.datasets,
         state=state,
         plan=planner(request),
+        request=request,
+        wanted=wanted,
         diagnostics=diagnostics,
     )
 
 
 def _shaping(project: Project, options: PlanOptions) -> dict[str, Any]:
-    return {"var": dict(project.variables)} if project.variables else {}
+    found: dict[str, Any] = {"var": dict(project.variables)} if project.variables else {}
+    return found | ({"sample": options.sample} if options.sample is not None else {})
 
 
 def profiles() -> Mapping[str, Profile]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ftspec.experiment import EngineEntry, Spec
     from ftspec.pipeline.project import Project
     from ftspec.profile import Profile
+    from ftspec.server.inprocess import EngineApp
 
 
 class Session:
@@ -30,6 +31,7 @@ class Session:
         self.spec = spec
         self._environ = os.environ if environ is None else environ
         self._open: dict[str, Engine] = {}
+        self._apps: list[EngineApp] = []
 
     async def __aenter__(self) -> Session:
         return self
@@ -38,6 +40,9 @@ class Session:
         for engine in self._open.values():
             await engine.aclose()
         self._open.clear()
+        for app in self._apps:
+            app.close()
+        self._apps.clear()
 
     def entry(self, name: str) -> EngineEntry:
         """Return the engine entry `name` of the spec (`FtspecError`: there is none)."""
@@ -67,7 +72,9 @@ class Session:
 
     def _app(self, entry: EngineEntry) -> Any:
         """Return the server app of an engine that runs in this process; its records are under `.ftspec/`."""
-        from ftspec.evals.grading import grade_sync
-        from ftspec.server.inprocess import in_process_app
+        from ftspec.evals.grading import SyncGraders
+        from ftspec.server.inprocess import sandbox_app
 
-        return in_process_app(entry, root=self.project.private, grade=grade_sync)
+        app = sandbox_app(self.project.private / entry.type, grade=SyncGraders())
+        self._apps.append(app)
+        return app

@@ -1,0 +1,192 @@
+"""Ask engines about unfinished jobs, record what changed, show where everything is."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from ftspec.cli import _console
+from ftspec.cli._options import project_options
+from ftspec.printable import printable
+
+if TYPE_CHECKING:
+    from ftspec.pipeline.planning import Loaded
+    from ftspec.pipeline.project import Project
+    from ftspec.pipeline.refreshing import Asked
+    from ftspec.record import Attempt, RecordedJob, State
+
+PARTLY = 4
+_DETAILS = 3
+
+
+@click.command()
+@click.argument("select", nargs=-1, metavar="[SELECT]...")
+@project_options
+@click.option("--watch", is_flag=True, help="Keep asking until every job has ended.")
+@click.option("--every", type=click.FloatRange(min=0.2), default=10.0, show_default=True, metavar="SECONDS", help="How often --watch asks.")
+@click.option("--all", "everything", is_flag=True, help="Ask about finished jobs too.")
+@click.option("--offline", is_flag=True, help="Ask nobody; show what state says.")
+@click.option("--json", "as_json", is_flag=True, help="The records as JSON.")
+def command(
+    project: Project, select: tuple[str, ...], *, watch: bool, every: float, everything: bool, offline: bool, as_json: bool
+) -> None:
+    r"""Ask engines about unfinished jobs, record what changed, show where everything is.
+
+    SELECT are addresses, globs, `status:failed`, `tag:k=v`, keys or engine job ids. One job is
+    shown with its error, last events and what to do next. Exit 4 while a job is in doubt.
+
+    \b
+        ftspec status
+        ftspec status --watch
+        ftspec status 'triage/*seed=1'
+    """
+    from ftspec.pipeline.planning import load, state_of
+
+    loaded = load(project)
+    state, problems = state_of(project, loaded.spec).read()
+    _console.show([*loaded.diagnostics, *problems])
+    keys = _keys(select, state)
+    asked = None
+    if not offline and _worth_asking(state, keys, everything=everything):
+        asked = _ask(loaded, keys, watch=watch, every=every, everything=everything)
+        state = asked.state
+    records = [state.jobs[key] for key in state.jobs if keys is None or key in keys]
+    records = [record for record in records if not record.forgotten]
+    if as_json:
+        _show_json(records)
+    else:
+        _show(loaded, records, detailed=bool(select) and len(records) <= _DETAILS)
+    if asked is not None:
+        for engine, trouble in asked.refreshed.trouble.items():
+            _console.warn(f"`{engine}` could not be asked: {printable(trouble)}")
+        for address in asked.refreshed.missing:
+            _console.warn(f"{address}: its engine does not show this job any more; the record stays")
+    if any(record.in_doubt for record in records):
+        _console.stop(PARTLY)
+
+
+def _keys(select: tuple[str, ...], state: State) -> set[str] | None:
+    if not select:
+        return None
+    from ftspec.planner.selectors import select_records
+
+    by_id = {a.engine_job_id: record.key for record in state.jobs.values() for a in record.attempts if a.engine_job_id}
+    ids = {by_id[word] for word in select if word in by_id}
+    words = [word for word in select if word not in by_id]
+    return ids | (select_records(words, state) if words else set())
+
+
+def _worth_asking(state: State, keys: set[str] | None, *, everything: bool) -> bool:
+    records = [record for key, record in state.jobs.items() if keys is None or key in keys]
+    return any(everything or record.in_doubt or (record.status.bought and not record.status.terminal) for record in records)
+
+
+def _ask(loaded: Loaded, keys: set[str] | None, *, watch: bool, every: float, everything: bool) -> Asked:
+    from ftspec.cli._progress import progress
+    from ftspec.pipeline.refreshing import refresh
+
+    with progress() as shown:
+        asked = refresh(loaded, keys=keys, everything=everything, progress=shown)
+        for change in asked.refreshed.changes:
+            _console.talk(f"{change.address}: {change.old} -> {printable(change.raw)}")
+        while watch and _worth_asking(asked.state, keys, everything=False):
+            time.sleep(every)
+            asked = refresh(loaded, keys=keys, progress=shown, command="status --watch")
+            for change in asked.refreshed.changes:
+                _console.talk(f"{change.address}: {change.old} -> {printable(change.raw)}")
+    return asked
+
+
+def _show(loaded: Loaded, records: list[RecordedJob], *, detailed: bool) -> None:
+    from ftspec.render.jobs import JobLine, jobs_text
+
+    if not records:
+        _console.out("No jobs are recorded yet. `ftspec plan` shows what is missing.")
+        return
+    axes = {job.address: job.axes for job in loaded.spec.jobs}
+    _console.out(
+        jobs_text([JobLine(address=one.address, axes=axes.get(one.address, {}), record=one) for one in records], color=_console.colour())
+    )
+    for record in records if detailed else ():
+        _console.out()
+        _details(loaded, record)
+
+
+def _details(loaded: Loaded, record: RecordedJob) -> None:
+    last = record.last
+    rows: list[tuple[str, object]] = [
+        ("key", record.key),
+        ("engine", f"{record.engine} ({record.scope})"),
+        ("status", last.status.value + (f" ({printable(last.raw_status)})" if last.raw_status else "")),
+        ("attempt", last.number),
+        ("created", last.created_at),
+        ("finished", last.finished_at),
+        ("done about", last.estimated_finish if not last.status.terminal else None),
+        ("trained tokens", f"{last.trained_tokens:,}" if last.trained_tokens is not None else None),
+        ("cost", f"{last.cost:,.2f} {last.currency}" if last.cost is not None else None),
+        ("bought by", last.by),
+        ("job", last.engine_job_id),
+        ("model", record.model),
+    ]
+    width = max(len(name) for name, _ in rows)
+    _console.out(record.address)
+    for name, value in rows:
+        if value is not None:
+            _console.out(f"  {name:<{width}}  {printable(str(value))}")
+    for checkpoint in last.checkpoints:
+        _console.out(f"  {'checkpoint':<{width}}  step {checkpoint.step}  {printable(checkpoint.model)}")
+    if last.error is not None and (last.error.message or last.error.code):
+        _console.out(f"  {'error':<{width}}  {printable(last.error.code or 'no code')}: {printable(last.error.message or '')}")
+        if last.error.param:
+            _console.out(f"  {'parameter':<{width}}  {printable(last.error.param)}")
+    if last.engine_job_id is not None:
+        _events(loaded, record)
+    for line in _next_steps(record, last):
+        _console.out(line)
+
+
+def _events(loaded: Loaded, record: RecordedJob) -> None:
+    """Show the newest events, if the engine can be asked."""
+    import asyncio
+
+    from ftspec.diagnostics import FtspecError
+    from ftspec.engines.base import EngineError
+    from ftspec.pipeline.session import Session
+
+    async def ask() -> list[str]:
+        async with Session(loaded.project, loaded.spec) as session:
+            listing = await session.engine(record.engine).events(record.last.engine_job_id or "")
+        return [printable(event.message) for event in listing.items if event.type != "metrics"][-5:]
+
+    try:
+        for message in asyncio.run(ask()):
+            _console.out(f"    {message}")
+    except (EngineError, FtspecError) as error:
+        _console.talk(f"  events: {error}")
+
+
+def _next_steps(record: RecordedJob, last: Attempt) -> list[str]:
+    if record.in_doubt:
+        return [
+            "",
+            "  Whether this launch became a job is not known.",
+            f"    ftspec import {record.address} --job-id ID",
+            f"    ftspec import {record.address} --absent",
+        ]
+    if last.status in ("failed", "cancelled"):
+        return ["", "  It is not tried again by itself.", f"    ftspec apply --retry-failed '{record.address}'"]
+    if last.status == "refused":
+        return ["", "  Nothing was bought; the next apply tries again.", "    ftspec apply"]
+    if not last.status.terminal:
+        return ["", f"    ftspec events '{record.address}' --follow"]
+    return []
+
+
+def _show_json(records: list[RecordedJob]) -> None:
+    import msgspec
+
+    from ftspec.render.json import dumps
+
+    _console.out_raw(dumps({"format_version": "1.0", "jobs": [msgspec.to_builtins(record) for record in records]}))

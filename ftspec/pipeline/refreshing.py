@@ -1,0 +1,75 @@
+"""Asking engines: `status`, `plan --refresh`, and everything else that reads them and writes what changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ftspec.executor.progress import silent
+from ftspec.executor.result import ApplyOptions, Refreshed, Settled
+from ftspec.pipeline.planning import Loaded, PlanOptions, load, make_plan, profiles, state_of, want
+from ftspec.pipeline.session import Session
+from ftspec.pipeline.spending import Spending
+
+if TYPE_CHECKING:
+    from ftspec.executor.progress import Progress
+    from ftspec.pipeline.planning import Planned
+    from ftspec.pipeline.project import Project
+    from ftspec.record import State
+    from ftspec.state.base import StateWriter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What engines said and what state says now."""
+
+    state: State
+    refreshed: Refreshed
+    settled: Settled
+
+
+def refresh(
+    loaded: Loaded, *, keys: Collection[str] | None = None, everything: bool = False, progress: Progress = silent, command: str = "status"
+) -> Asked:
+    """Ask the engines about unfinished jobs and launches in doubt; record and return what changed."""
+    with state_of(loaded.project, loaded.spec).lock(command) as writer:
+        return asyncio.run(_refresh(loaded, writer, keys, everything, progress))
+
+
+async def _refresh(loaded: Loaded, writer: StateWriter, keys: Collection[str] | None, everything: bool, progress: Progress) -> Asked:  # noqa: FBT001 passed on
+    from ftspec.engines.clock import SystemClock
+    from ftspec.executor.doubt import settle
+    from ftspec.executor.refresh import refresh as ask
+
+    clock = SystemClock()
+    state = writer.read()
+    settled = Settled()
+    async with Session(loaded.project, loaded.spec) as session:
+        if any(record.in_doubt and not record.forgotten for record in state.jobs.values()):
+            # One look at the lists now; the full settle window is apply's to wait for.
+            settled = await settle(
+                spec=loaded.spec, writer=writer, engines=session.engine, clock=clock, options=ApplyOptions(settle_window=0), state=state
+            )
+            state = writer.read()
+        refreshed = await ask(
+            spec=loaded.spec,
+            writer=writer,
+            engines=session.engine,
+            clock=clock,
+            progress=progress,
+            keys=keys,
+            everything=everything,
+            cost_of=Spending(loaded.spec, profiles()).trained,
+            state=state,
+        )
+    return Asked(state=writer.read(), refreshed=refreshed, settled=settled)
+
+
+def refreshed_plan(project: Project, options: PlanOptions) -> Planned:
+    """Make a plan after asking the engines."""
+    loaded = load(project, sample=options.sample)
+    wanted = want(loaded)
+    asked = refresh(loaded, command="plan --refresh")
+    return make_plan(project, options, wanted=wanted, state=asked.state)
