@@ -1,0 +1,167 @@
+"""OpenAI's wire protocol over a store and a trainer, as an ASGI app.
+
+`create_app` serves files, uploads, fine-tuning jobs, models, chat completions and graders.
+Whatever happens, the answer has the protocol's form: every required member, or
+`{"error": {message, type, param, code}}` (also for unknown URLs, wrong methods and crashes).
+
+Who asks: with `api_keys` (key to project) a bearer key is required and decides the project;
+without, every caller is let in and `OpenAI-Project` names the project. The first request of a
+process lets everything go on that an earlier process left unfinished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import secrets
+import time
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+from anyio.to_thread import run_sync
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from ftspec.server.context import Server
+from ftspec.server.routes import catalog, chat, files, graders, jobs, uploads
+from ftspec.server.wire import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from ftspec.server.store import Store
+    from ftspec.server.trainers.base import Trainer
+
+DEFAULT_PROJECT = "default"
+MAX_FILE_BYTES = 512 * 1024 * 1024
+_PROJECT = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
+_API_VERSION = "2020-10-01"
+
+log = logging.getLogger("ftspec.server")
+
+
+def create_app(
+    store: Store,
+    trainer: Trainer,
+    *,
+    api_keys: Mapping[str, str] | None = None,
+    organization: str = "ftspec",
+    now: Callable[[], float] = time.time,
+    max_file_bytes: int = MAX_FILE_BYTES,
+) -> Starlette:
+    """Return the app. It owns neither store nor trainer: whoever made them closes them."""
+    app = Starlette(
+        routes=[
+            Route("/healthz", _healthy, methods=["GET"]),
+            *(route for resource in (files, uploads, jobs, catalog, chat, graders) for route in resource.routes),
+        ],
+        exception_handlers={HTTPException: _refused},
+    )
+    app.router.redirect_slashes = False
+    server = Server(store=store, trainer=trainer, organization=organization, now=now, max_file_bytes=max_file_bytes)
+    app.state.server = server
+    app.add_middleware(_Envelope, server=server, api_keys=api_keys)
+    return app
+
+
+async def _healthy(_: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+async def _refused(request: Request, refusal: Exception) -> Response:
+    """Return the protocol's form of a refusal, whoever raised it."""
+    if isinstance(refusal, ApiError):
+        return refusal.response()
+    status = refusal.status_code if isinstance(refusal, HTTPException) else 500
+    headers = refusal.headers if isinstance(refusal, HTTPException) else None
+    url = f"{request.method} {request.url.path[:200]}"
+    if status == 405:
+        return ApiError(405, f"Not allowed to {url}.", code="method_not_allowed", headers=headers).response()
+    if status == 404:
+        return ApiError(404, f"Invalid URL ({url})", code="unknown_url", headers=headers).response()
+    return ApiError(status, str(getattr(refusal, "detail", "")), headers=headers).response()
+
+
+class _Envelope:
+    """Around every request: who asks, the headers that every answer has, and a shape even for crashes."""
+
+    def __init__(self, app: ASGIApp, *, server: Server, api_keys: Mapping[str, str] | None) -> None:
+        self._app = app
+        self._server = server
+        self._projects = None if api_keys is None else {_digest(key): project for key, project in api_keys.items()}
+        self._awake = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, request_id, begun = time.monotonic(), f"req_{secrets.token_hex(16)}", False
+
+        async def enveloped(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = request_id
+                headers["date"] = formatdate(self._server.now(), usegmt=True)
+                headers["openai-organization"] = f"org-{self._server.organization}"
+                headers["openai-version"] = _API_VERSION
+                headers["openai-processing-ms"] = str(int(1000 * (time.monotonic() - started)))
+            await send(message)
+
+        try:
+            if scope["path"] != "/healthz":
+                scope.setdefault("state", {})["project"] = self._project(Headers(scope=scope))
+                await self._wake()
+            await self._app(scope, receive, enveloped)
+        except ApiError as refusal:
+            await refusal.response()(scope, receive, enveloped)
+        except Exception:
+            log.exception("request %s failed", request_id)
+            if begun:
+                raise
+            await _crashed(request_id).response()(scope, receive, enveloped)
+
+    async def _wake(self) -> None:
+        if not self._awake:
+            self._awake = True
+            await run_sync(self._server.wake)
+
+    def _project(self, headers: Headers) -> str:
+        """Return the project that the caller may speak for."""
+        wanted = headers.get("openai-project")
+        if wanted is not None and not _PROJECT.fullmatch(wanted):
+            raise ApiError(400, "The OpenAI-Project header is not the name of a project.", code="invalid_project")
+        if self._projects is None:
+            return wanted or DEFAULT_PROJECT
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not key.strip():
+            raise _unauthorized("You didn't provide an API key: send it as `Authorization: Bearer YOUR_KEY`.", None)
+        project = self._projects.get(_digest(key.strip()))
+        if project is None:
+            raise _unauthorized("Incorrect API key provided.", "invalid_api_key")
+        if wanted is not None and wanted != project:
+            raise _unauthorized("The OpenAI-Project header does not match the project of this API key.", "mismatched_project")
+        return project
+
+
+def _digest(key: str) -> bytes:
+    """Return what a key is compared by: equal time for every key, and no key kept."""
+    return hashlib.sha256(key.encode(errors="replace")).digest()
+
+
+def _unauthorized(message: str, code: str | None) -> ApiError:
+    return ApiError(401, message, code=code, headers={"www-authenticate": "Bearer"})
+
+
+def _crashed(request_id: str) -> ApiError:
+    message = f"The server had an error while processing your request ({request_id}). This is a bug in ftspec."
+    return ApiError(500, message, type="server_error", code="server_error")

@@ -1,0 +1,68 @@
+"""The sandbox engine inside this process: an ASGI app, no port, no key.
+
+```python
+with sandbox_app(Path(".ftspec/server")) as app:
+    client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=BASE_URL)
+```
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from ftspec.diagnostics import FtspecError
+from ftspec.server.app import create_app
+from ftspec.server.graders import grade as simple_grade
+from ftspec.server.store import Store
+from ftspec.server.trainers.sandbox import SandboxTrainer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from ftspec.experiment import EngineEntry
+    from ftspec.server.trainers.base import Grade, Trainer
+
+BASE_URL = "http://sandbox.invalid/v1"
+"""Where the app believes to be: a name that resolves nowhere, so a request that escaped would fail."""
+
+
+class EngineApp:
+    """An ASGI app with its store and trainer. Closing it stops training at a step; it goes on when asked again."""
+
+    def __init__(self, app: ASGIApp, store: Store, trainer: Trainer) -> None:
+        self._app = app
+        self._store = store
+        self._trainer = trainer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        await self._app(scope, receive, send)
+
+    def close(self) -> None:
+        """Stop training and close the records."""
+        self._trainer.close()
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        """Nothing to do: it is open."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+
+def sandbox_app(root: Path, *, grade: Grade = simple_grade, workers: int = 2, organization: str = "ftspec") -> EngineApp:
+    """Return the sandbox engine over the records in `root`; several processes may serve one root."""
+    store = Store(root)
+    trainer = SandboxTrainer(root / "runs", grade=grade, workers=workers)
+    return EngineApp(create_app(store, trainer, organization=organization), store, trainer)
+
+
+def in_process_app(entry: EngineEntry, *, root: Path, grade: Grade = simple_grade) -> EngineApp:
+    """Return the app of an engine entry that runs in this process; its records are in `root/server`."""
+    if entry.type != "sandbox":
+        raise FtspecError(f"engine `{entry.name}` of type `{entry.type}` does not run in this process", help="give it a `base_url`")
+    return sandbox_app(root / "server", grade=grade)

@@ -1,0 +1,1 @@
+"""The resources of the protocol, a file each; every one exports `routes`."""

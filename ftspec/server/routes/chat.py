@@ -1,0 +1,180 @@
+"""`/v1/chat/completions`: answers of bases, checkpoints and fine-tuned models, whole or streamed.
+
+Stop sequences are cut here, whatever trains: an answer never holds one, nor the beginning of
+one that then came true.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio.to_thread import run_sync
+from starlette.concurrency import iterate_in_threadpool
+from starlette.responses import JSONResponse, StreamingResponse
+from starlette.routing import Route
+
+from ftspec.server.context import project_of, server_of, unknown_model
+from ftspec.server.routes.chat_request import Chat, parse
+from ftspec.server.trainers.base import ChatToken, TrainerRefusal
+from ftspec.server.wire import ApiError, new_id, read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from ftspec.server.trainers.base import ChatRequest, Completion, ModelSource, Trainer
+
+
+@dataclass(slots=True)
+class Answer:
+    """One answer being made: its pieces as they become certain, then why it ended and what it cost."""
+
+    completion: Completion
+    request: ChatRequest
+    finish: str = "stop"
+    count: int = 0
+    _held: list[ChatToken] = field(default_factory=list)
+
+    def pieces(self) -> Iterator[list[ChatToken]]:
+        """Yield tokens that no stop sequence can take back any more."""
+        try:
+            for token in self.completion.tokens:
+                if token.finish is not None:
+                    self.finish = token.finish
+                    break
+                self.count += 1
+                self._held.append(token)
+                yield from self._certain()
+                if self._stopped:
+                    return
+            if self._held:
+                yield self._held
+        finally:
+            self.completion.tokens.close()
+
+    _stopped: bool = False
+
+    def _certain(self) -> Iterator[list[ChatToken]]:
+        text = "".join(token.text for token in self._held)
+        cut = min((at for stop in self.request.stop if (at := text.find(stop)) >= 0), default=-1)
+        if cut >= 0:
+            self._stopped, self.finish = True, "stop"
+            if kept := _up_to(self._held, cut):
+                yield kept
+            self._held = []
+        elif not any(text.endswith(stop[:size]) for stop in self.request.stop for size in range(1, len(stop))):
+            yield self._held
+            self._held = []
+
+
+def _up_to(tokens: Sequence[ChatToken], length: int) -> list[ChatToken]:
+    """Return the first `length` characters; the last token may lose its end."""
+    kept = []
+    for token in tokens:
+        if length <= 0:
+            break
+        kept.append(ChatToken(text=token.text[:length], logprob=token.logprob, top=token.top))
+        length -= len(token.text)
+    return kept
+
+
+def _begin(trainer: Trainer, source: ModelSource, requests: Sequence[ChatRequest]) -> list[Answer]:
+    return [Answer(trainer.complete(source, request), request) for request in requests]
+
+
+def _wire_logprobs(tokens: Sequence[ChatToken], request: ChatRequest) -> dict[str, Any] | None:
+    if request.top_logprobs is None:
+        return None
+    content = [
+        {
+            "token": token.text,
+            "bytes": list(token.text.encode()),
+            "logprob": token.logprob,
+            "top_logprobs": [{"token": text, "bytes": list(text.encode()), "logprob": logprob} for text, logprob in token.top],
+        }
+        for token in tokens
+    ]
+    return {"content": content, "refusal": None}
+
+
+def _usage(answers: Sequence[Answer]) -> dict[str, int]:
+    prompt, completion = answers[0].completion.prompt_tokens, sum(answer.count for answer in answers)
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+async def create(request: Request) -> Response:
+    """Answer a conversation."""
+    server, chat = server_of(request), parse(await read_json(request))
+    source = server.source(project_of(request), chat.model)
+    if source is None:
+        raise unknown_model(chat.model)
+    try:
+        answers = await run_sync(_begin, server.trainer, source, chat.requests())
+    except TrainerRefusal as refusal:
+        raise ApiError.of(refusal.problem) from None
+    head = {
+        "id": new_id("chatcmpl-"),
+        "created": server.time,
+        "model": chat.model,
+        "system_fingerprint": answers[0].completion.fingerprint,
+    }
+    if chat.stream:
+        chunks = iterate_in_threadpool(_stream(chat, head, answers))
+        return StreamingResponse(chunks, media_type="text/event-stream", headers={"cache-control": "no-cache"})
+    choices: list[dict[str, Any]] = [{}] * len(answers)
+
+    async def finish(index: int) -> None:
+        choices[index] = await run_sync(_whole, index, answers[index])
+
+    async with anyio.create_task_group() as group:
+        for index in range(len(answers)):
+            group.start_soon(finish, index)
+    return JSONResponse({**head, "object": "chat.completion", "choices": choices, "usage": _usage(answers)})
+
+
+def _whole(index: int, answer: Answer) -> dict[str, Any]:
+    tokens = [token for piece in answer.pieces() for token in piece]
+    return {
+        "index": index,
+        "message": {"role": "assistant", "content": "".join(token.text for token in tokens), "refusal": None, "annotations": []},
+        "logprobs": _wire_logprobs(tokens, answer.request),
+        "finish_reason": answer.finish,
+    }
+
+
+def _stream(chat: Chat, head: dict[str, Any], answers: Sequence[Answer]) -> Iterator[str]:
+    """Yield the server-sent events of all answers, a piece of each in turn."""
+    frame: dict[str, Any] = {**head, "object": "chat.completion.chunk"}
+    if chat.include_usage:
+        frame["usage"] = None
+
+    def event(choices: list[dict[str, Any]], **more: Any) -> str:
+        return f"data: {json.dumps({**frame, 'choices': choices, **more}, ensure_ascii=False)}\n\n"
+
+    def choice(index: int, delta: dict[str, Any], logprobs: Any = None, finish: str | None = None) -> dict[str, Any]:
+        return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+
+    running = [(index, answer, answer.pieces()) for index, answer in enumerate(answers)]
+    for index, _, _ in running:
+        yield event([choice(index, {"role": "assistant", "content": "", "refusal": None})])
+    while running:
+        for one in list(running):
+            index, answer, pieces = one
+            piece = next(pieces, None)
+            if piece is None:
+                running.remove(one)
+                yield event([choice(index, {}, finish=answer.finish)])
+            else:
+                text = "".join(token.text for token in piece)
+                yield event([choice(index, {"content": text}, _wire_logprobs(piece, answer.request))])
+    if chat.include_usage:
+        yield event([], usage=_usage(answers))
+    yield "data: [DONE]\n\n"
+
+
+routes = [Route("/v1/chat/completions", create, methods=["POST"])]
