@@ -196,6 +196,7 @@ FAULTS: Mapping[str, Strike] = {
     "compressed after": _after(lambda s, r, v: Answer(content=b"\x1f\x8b", headers={"Content-Encoding": "gzip"})),
     "redirect": lambda s, r, v: Answer(status=307, headers={"Location": v}),
     "echo": lambda s, r, v: Answer(status=200, content=r.body, content_type="text/plain"),
+    "stream breaks": lambda s, r, v: Answer(content=str(v).encode(), content_type="text/event-stream"),
     "strange status": _changed(lambda whole, v: {**whole, "status": v or "paused_by_policy", "surprise": {"new": 1}}),
     "bare job": _changed(lambda whole, v: {name: whole[name] for name in ("id", "object") if name in whole}),
     "another job": _changed(lambda whole, v: {**whole, "metadata": {"ftspec_key": "0" * 64}}),

@@ -28,7 +28,7 @@ CERTAIN = {
 """Refusals and the quota that each is about."""
 
 BOUGHT = {"strange status", "bare job"}
-ELSEWHERE = {"redirect", "wait", "echo", "drip after", "hang before", "hang after", "lands late", "another job"}
+ELSEWHERE = {"redirect", "wait", "echo", "stream breaks", "drip after", "hang before", "hang after", "lands late", "another job"}
 UNKNOWN = sorted(set(FAULTS) - set(CERTAIN) - BOUGHT - ELSEWHERE - LIST_FAULTS)
 
 
