@@ -11,6 +11,7 @@ at all of a line, also at what a plan has no use for.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -20,7 +21,7 @@ from ftspec.diagnostics import Diagnostic
 from ftspec.record import Attempt, JobStatus, RecordedEval, RecordedFile, RecordedJob
 from ftspec.state.fold import EVAL, FILE, JOB, Identity, Kind
 from ftspec.state.ledger import Ledger
-from ftspec.state.lines import FORMAT, BadLine, Line, bad_line, strict_object, without_marks
+from ftspec.state.lines import FORMAT, BadLine, Line, NewerFormat, bad_line, strict_object, without_marks
 from ftspec.state.records import LINES, recorded_attempt
 
 BASE_FILES: Final = {"jobs.jsonl": JOB, "files.jsonl": FILE, "evals.jsonl": EVAL}
@@ -196,7 +197,11 @@ def read_base(ledger: Ledger, kind: Kind, data: bytes, *, place: str, strict: bo
             shelf.place(identity, record, content)
         elif content:
             try:
-                members = _checked(ledger, kind, bytes(content))
+                members = check_line(kind, bytes(content))
+            except NewerFormat:
+                ledger.lenient = True
+                with suppress(ValueError, TypeError, KeyError, AttributeError):  # as far as it can be understood
+                    shelf.add_line(msgspec.json.decode(content))
             except BadLine as problem:
                 problems.append(bad_line(Line(number, bytes(content)), str(problem), place=place))
             else:
@@ -207,14 +212,13 @@ def read_base(ledger: Ledger, kind: Kind, data: bytes, *, place: str, strict: bo
     return problems
 
 
-def _checked(ledger: Ledger, kind: Kind, line: bytes) -> dict[str, Any]:
-    """Return the members of a line after a look at all of it (`BadLine`)."""
+def check_line(kind: Kind, line: bytes) -> dict[str, Any]:
+    """Return the members of a base line after a look at all of it (`BadLine`, `NewerFormat`)."""
     members = strict_object(line)
     try:
         if _WHOLE.decode(line).v > FORMAT:
-            ledger.lenient = True
-        else:
-            _TYPED[kind.name].decode(line)
+            raise NewerFormat
+        _TYPED[kind.name].decode(line)
     except msgspec.DecodeError as problem:
         raise BadLine(str(problem)) from None
     if not all(isinstance(members.get(name), str) for name in kind.identity):

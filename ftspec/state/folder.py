@@ -23,6 +23,7 @@ from ftspec.state.lines import Segment, read_segment
 
 LOG: Final = "log"
 HISTORY: Final = "history.jsonl"
+TEMPORARY: Final = ".tmp"
 
 
 @dataclass(slots=True)
@@ -96,3 +97,19 @@ def _segments(disk: Disk, folder: int) -> Iterator[tuple[str, bytes]]:
                     continue
     finally:
         disk.close(log)
+
+
+def write_new(disk: Disk, folder: int, name: str, data: bytes) -> None:
+    """Write a new file, durably but for its name."""
+    fd = disk.create(folder, name)
+    try:
+        disk.write(fd, data)
+        disk.sync(fd)
+    finally:
+        disk.close(fd)
+
+
+def replace(disk: Disk, folder: int, name: str, data: bytes, *, temporary: str) -> None:
+    """Give a file new content in one step, durable when the folder is synced."""
+    write_new(disk, folder, temporary, data)
+    disk.rename(folder, temporary, name)

@@ -27,7 +27,7 @@ from ftspec.printable import printable
 from ftspec.state.base import Fact, Holder, StateLocked
 from ftspec.state.basefile import BASE_FILES
 from ftspec.state.disk import Disk
-from ftspec.state.folder import HISTORY, LOG, Loaded, history_line, load, torn_line
+from ftspec.state.folder import HISTORY, LOG, TEMPORARY, Loaded, history_line, load, replace, torn_line, write_new
 from ftspec.state.ledger import Ledger
 from ftspec.state.lines import Segment, SegmentHeader, decode, encode, numbered_lines
 from ftspec.state.process import age, holder_of, this_process, timestamp
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from ftspec.record import State
 
 LOCK: Final = ".lock"
-TEMPORARY: Final = ".tmp"
 PROBE: Final = bytes(1 << 16)
 """What must fit on the disk before anything is bought: the outcomes of some hundred launches."""
 
@@ -82,7 +81,7 @@ class JsonlState:
         self.folder = folder
         self._clock = clock
         self._random = random
-        self._disk = disk or Disk()
+        self.disk = disk or Disk()
         self._me = me
 
     def read(self) -> tuple[State, list[Diagnostic]]:
@@ -93,15 +92,15 @@ class JsonlState:
     def load(self) -> Loaded:
         """Return everything read, without the lock."""
         try:
-            folder = self._disk.open_folder(self.folder)
+            folder = self.disk.open_folder(self.folder)
         except FileNotFoundError:
             return Loaded()
         except OSError as problem:
             raise FtspecError(f"`{printable(self.folder.name)}` is not a state folder: {problem.strerror}") from problem
         try:
-            loaded = load(self._disk, folder, name=self.folder.name)
+            loaded = load(self.disk, folder, name=self.folder.name)
         finally:
-            self._disk.close(folder)
+            self.disk.close(folder)
         if loaded.ledger.lenient:
             loaded.problems.append(
                 warning("newer-state", "a newer ftspec wrote some of this state; it can be read but not written", help="upgrade ftspec")
@@ -114,87 +113,97 @@ class JsonlState:
     @contextmanager
     def lock(self, command: str) -> Iterator[JsonlWriter]:
         """Become the writer: lock, see that the disk can be written, read all of state strictly."""
+        with self.exclusively(command) as (folder, me):
+            writer = JsonlWriter(self.disk, self.folder, folder, me=me, clock=self._clock, bits=self.bits)
+            try:
+                writer.open()
+                yield writer
+            finally:
+                writer.close()
+
+    @contextmanager
+    def exclusively(self, command: str) -> Iterator[tuple[int, Holder]]:
+        """Hold the lock without reading state (`repair` needs no more); yields the open folder."""
         try:
-            self._disk.make_folder(self.folder)
-            folder = self._disk.open_folder(self.folder)
+            self.disk.make_folder(self.folder)
+            folder = self.disk.open_folder(self.folder)
         except OSError as problem:
             raise StateNotWritable(self.folder.name, problem.strerror or str(problem)) from problem
         try:
             with self._locked(folder, command) as me:
-                writer = JsonlWriter(self._disk, self.folder, folder, me=me, clock=self._clock, random=self._random)
-                try:
-                    writer.open()
-                    yield writer
-                finally:
-                    writer.close()
+                yield folder, me
         finally:
-            self._disk.close(folder)
+            self.disk.close(folder)
+
+    def bits(self, count: int) -> int:
+        """Return random bits, for names that nobody else chooses."""
+        if self._random is None:
+            from random import SystemRandom
+
+            self._random = SystemRandom()
+        return self._random.getrandbits(count)
 
     def holder(self) -> Holder | None:
         """Return who writes now, if anybody."""
         try:
-            folder = self._disk.open_folder(self.folder)
+            folder = self.disk.open_folder(self.folder)
         except OSError:
             return None
         try:
-            said = self._disk.read(folder, LOCK)
+            said = self.disk.read(folder, LOCK)
             if not said:
                 return None
-            fd = self._disk.open_lock(folder, LOCK, write=False)
+            fd = self.disk.open_lock(folder, LOCK, write=False)
             try:
-                return None if self._disk.try_lock(fd, shared=True) else holder_of(said)
+                return None if self.disk.try_lock(fd, shared=True) else holder_of(said)
             finally:
-                self._disk.close(fd)
+                self.disk.close(fd)
         except OSError:
             return None
         finally:
-            self._disk.close(folder)
+            self.disk.close(folder)
 
     @contextmanager
     def _locked(self, folder: int, command: str) -> Iterator[Holder]:
         now = timestamp(self._clock())
         me = msgspec.structs.replace(self._me or this_process(), command=command, since=now)
         try:
-            fd = self._disk.open_lock(folder, LOCK)
+            fd = self.disk.open_lock(folder, LOCK)
         except OSError as problem:
             raise StateNotWritable(self.folder.name, problem.strerror or str(problem)) from problem
         try:
             self._take(folder, fd)
             try:
-                self._disk.replace(fd, msgspec.json.encode(me))
+                self.disk.replace(fd, msgspec.json.encode(me))
             except OSError as problem:
                 raise StateNotWritable(self.folder.name, problem.strerror or str(problem)) from problem
             try:
                 yield me
             finally:
                 with suppress(OSError):
-                    self._disk.replace(fd, b"")
+                    self.disk.replace(fd, b"")
         finally:
-            self._disk.close(fd)
+            self.disk.close(fd)
 
     def _take(self, folder: int, fd: int) -> None:
         for patience in (0.01, 0.04, 0.0):
-            if self._disk.try_lock(fd):
+            if self.disk.try_lock(fd):
                 return
             time.sleep(patience)  # `holder` of another process may have it for a moment
-        holder = holder_of(self._disk.read(folder, LOCK))
+        holder = holder_of(self.disk.read(folder, LOCK))
         raise StateLocked(holder, age=age(holder.since, now=self._clock()) if holder else None)
 
 
 class JsonlWriter:
     """The right to write to a folder. Made by `JsonlState.lock`."""
 
-    def __init__(self, disk: Disk, path: Path, folder: int, *, me: Holder, clock: Callable[[], float], random: Random | None) -> None:
+    def __init__(self, disk: Disk, path: Path, folder: int, *, me: Holder, clock: Callable[[], float], bits: Callable[[int], int]) -> None:
         self._disk = disk
         self._path = path
         self._folder = folder
         self._me = me
         self._clock = clock
-        if random is None:
-            from random import SystemRandom
-
-            random = SystemRandom()
-        self._bits = random.getrandbits
+        self._bits = bits
         self._log: int | None = None
         self._segment: int | None = None
         self._lines = 0
@@ -208,7 +217,7 @@ class JsonlWriter:
             names = self._disk.names(self._folder)
             if not {LOG, *BASE_FILES, *_GIT_FILES}.intersection(names):
                 for name, content in _GIT_FILES.items():
-                    self._write_new(self._folder, name, content)
+                    write_new(self._disk, self._folder, name, content)
             self._disk.make_folder(Path(LOG), inside=self._folder)
             self._log = self._disk.open_folder(Path(LOG), inside=self._folder)
             self._tidy(self._log)
@@ -290,7 +299,7 @@ class JsonlWriter:
 
     def _probe(self) -> None:
         name = self._temporary("probe")
-        self._write_new(self._folder, name, PROBE)
+        write_new(self._disk, self._folder, name, PROBE)
         self._disk.unlink(self._folder, name)
 
     def _new_segment(self) -> int:
@@ -318,27 +327,14 @@ class JsonlWriter:
         """Move a torn last line to `<segment>.torn`: it was never acknowledged, so nothing relies on it."""
         assert self._log is not None  # noqa: S101 made by `open`
         assert segment.torn is not None  # noqa: S101 asked by the caller
-        self._write_new(self._log, f"{segment.name}-{self._bits(16):04x}.torn", segment.torn)
+        write_new(self._disk, self._log, f"{segment.name}-{self._bits(16):04x}.torn", segment.torn)
         whole = self._disk.read(self._log, segment.name).removesuffix(segment.torn)
-        temporary = self._temporary(segment.name)
-        self._write_new(self._log, temporary, whole)
-        self._disk.rename(self._log, temporary, segment.name)
+        replace(self._disk, self._log, segment.name, whole, temporary=self._temporary(segment.name))
         self._disk.sync(self._log)
 
     def _replace(self, name: str, data: bytes, before: bytes) -> None:
-        if data == before:
-            return
-        temporary = self._temporary(name)
-        self._write_new(self._folder, temporary, data)
-        self._disk.rename(self._folder, temporary, name)
-
-    def _write_new(self, folder: int, name: str, data: bytes) -> None:
-        fd = self._disk.create(folder, name)
-        try:
-            self._disk.write(fd, data)
-            self._disk.sync(fd)
-        finally:
-            self._disk.close(fd)
+        if data != before:
+            replace(self._disk, self._folder, name, data, temporary=self._temporary(name))
 
     def _temporary(self, name: str) -> str:
         return f".{name}-{self._bits(32):08x}{TEMPORARY}"

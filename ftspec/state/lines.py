@@ -164,6 +164,11 @@ def numbered_lines(data: bytes) -> Iterator[Line]:
             yield Line(number, content, unfinished)
 
 
+def is_conflict_marker(content: bytes) -> bool:
+    """Whether a line is one that git writes between the two sides of a conflict."""
+    return _CONFLICT.match(content) is not None
+
+
 def without_marks(data: bytes) -> bytes:
     """Return a file as it was before an editor or git gave it a byte order mark and CRLF."""
     data = data.removeprefix(_BOM)
@@ -173,7 +178,7 @@ def without_marks(data: bytes) -> bytes:
 def bad_line(line: Line, why: str, *, place: str) -> Diagnostic:
     """Return the diagnostic of a line that cannot be read."""
     at = Place(path=place, line=line.number)
-    if _CONFLICT.match(line.content):
+    if is_conflict_marker(line.content):
         return error(
             "conflict-markers",
             f"`{printable(place)}` holds the conflict markers of a merge",

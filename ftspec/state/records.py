@@ -53,6 +53,26 @@ def check_members(kind: Kind, values: dict[str, Any], about: dict[str, Any]) -> 
         raise BadMember(msg)
 
 
+def without_bad_members(kind: Kind, line: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
+    """Return a base line without the members whose values cannot be right, and their names."""
+    if kind.name != JOB.name:
+        return _fitting(line, LINES[kind.name])
+    attempts = [a for a in line.get("attempts") or () if isinstance(a, dict)] if isinstance(line.get("attempts"), list) else []
+    fitting = [_fitting(attempt, _NumberedAttempt) for attempt in attempts]
+    rest, dropped = _fitting({name: value for name, value in line.items() if name != "attempts"}, LINES[kind.name])
+    return rest | {"attempts": [attempt for attempt, _ in fitting]}, dropped.union(*(bad for _, bad in fitting))
+
+
+def _fitting(members: dict[str, Any], of: Any) -> tuple[dict[str, Any], set[str]]:
+    bad = set()
+    for name, value in members.items():
+        try:
+            _convert({name: value}, of)
+        except BadMember:
+            bad.add(name)
+    return {name: value for name, value in members.items() if name not in bad}, bad
+
+
 def recorded_job(identity: Identity, cells: Cells, *, lenient: bool) -> RecordedJob | None:
     """Return the record of a job, or `None` while no attempt of it is known."""
     seen: View = view(JOB, cells)

@@ -15,7 +15,7 @@ import difflib
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ftspec.address import axis_text
@@ -37,8 +37,10 @@ class NoModel(FtspecError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedModel:
-    """One fine-tuned model and where it comes from. `given` are the settings that the spec gave,
-    by dotted name, `hyperparameters` what the engine made of them.
+    """One fine-tuned model and where it comes from.
+
+    `given` are the settings that the spec gave, by dotted name, `hyperparameters` what the
+    engine made of them.
     """
 
     address: str

@@ -1,0 +1,219 @@
+"""Mends state files that cannot be read: says what is wrong and what it would do, before it does it.
+
+A `Fix` is about one line of one file. What a fix takes out is set aside in `<file>-<hex>.bad`
+beside the file, never deleted. Where a line can be read in two ways, both are kept and joined.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from ftspec.diagnostics import FtspecError, Place
+from ftspec.printable import printable
+from ftspec.state.base import Fact, JobFact
+from ftspec.state.basefile import BASE_FILES, check_line
+from ftspec.state.disk import Disk
+from ftspec.state.fold import Kind
+from ftspec.state.folder import LOG, TEMPORARY, replace, write_new
+from ftspec.state.ledger import parts
+from ftspec.state.lines import BadLine, Line, NewerFormat, SegmentHeader, decode, encode, is_conflict_marker, numbered_lines
+from ftspec.state.records import BadMember, check_members, without_bad_members
+
+if TYPE_CHECKING:
+    from ftspec.state.jsonl import JsonlState
+
+ACCEPT_EDIT: Final = "--accept-edit"
+_ENCODER: Final = msgspec.json.Encoder(order="sorted")
+_LOST: Final = "it is set aside; `ftspec import --list` shows jobs on the engine that state does not know"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fix:
+    """What is wrong with a line, and what happens to it.
+
+    `instead` are the lines that take its place; with `aside` it is kept in a file of its own;
+    `needs` names the option without which it stays as it is.
+    """
+
+    at: Place
+    wrong: str
+    action: str
+    instead: tuple[bytes, ...] = ()
+    aside: bool = False
+    needs: str | None = None
+
+
+Fixes = dict[str, list[Fix]]
+"""Fixes by file name, relative to the state folder, in the order of lines."""
+
+
+def examine(state: JsonlState) -> Fixes:
+    """Look at every line of every state file. Writes nothing."""
+    try:
+        root = state.disk.open_folder(state.folder)
+    except FileNotFoundError:
+        return {}
+    try:
+        return _examine(state.disk, root, state.folder.name)
+    finally:
+        state.disk.close(root)
+
+
+def mend(state: JsonlState, fixes: Fixes, *, accepted: Collection[str] = ()) -> int:
+    """Make the fixes that need no option or an `accepted` one, and return how many (`FtspecError`: state has changed)."""
+    disk, done = state.disk, 0
+    with state.exclusively("state repair") as (root, _):
+        if _examine(disk, root, state.folder.name) != fixes:
+            raise FtspecError("state changed meanwhile", help="run `ftspec state repair` again")
+        for folder, name, content in _files(disk, root):
+            wanted = {fix.at.line: fix for fix in fixes.get(name, ()) if fix.needs is None or fix.needs in accepted}
+            if wanted:
+                _mend_file(state, folder, name.rpartition("/")[2], content, wanted)
+                done += len(wanted)
+    return done
+
+
+def _mend_file(state: JsonlState, folder: int, name: str, content: bytes, fixes: dict[int, Fix]) -> None:
+    kept = aside = b""
+    for line in numbered_lines(content):
+        fix = fixes.get(line.number)
+        for piece in (line.content,) if fix is None else fix.instead:
+            kept += piece + b"\n"
+        if fix is not None and fix.aside:
+            aside += line.content + b"\n"
+    unique = f"{name}-{state.bits(32):08x}"
+    if aside:
+        write_new(state.disk, folder, f"{unique}.bad", aside)
+    replace(state.disk, folder, name, kept, temporary=f".{unique}{TEMPORARY}")
+    state.disk.sync(folder)
+
+
+def _examine(disk: Disk, root: int, folder_name: str) -> Fixes:
+    found: Fixes = {}
+    for _, name, content in _files(disk, root):
+        kind = BASE_FILES.get(name)
+        for line in numbered_lines(content):
+            at = Place(path=f"{folder_name}/{name}", line=line.number)
+            try:
+                fix = _marker(line, at) or (_base_line(kind, line, at) if kind else _segment_line(line, at))
+            except NewerFormat:
+                raise FtspecError("a newer ftspec wrote some of this state", help="repair it with that version") from None
+            if fix is not None:
+                found.setdefault(name, []).append(fix)
+    return found
+
+
+def _files(disk: Disk, root: int) -> Iterator[tuple[int, str, bytes]]:
+    """Yield base files and segments: the folder they are in, their name from the root, their content."""
+    for name in disk.names(root):
+        if name in BASE_FILES:
+            yield root, name, disk.read(root, name)
+    try:
+        log = disk.open_folder(Path(LOG), inside=root)
+    except FileNotFoundError:
+        return
+    try:
+        for name in disk.names(log):
+            if name.endswith(".jsonl"):
+                yield log, f"{LOG}/{name}", disk.read(log, name)
+    finally:
+        disk.close(log)
+
+
+def _marker(line: Line, at: Place) -> Fix | None:
+    if not is_conflict_marker(line.content):
+        return None
+    return Fix(at=at, wrong="a conflict marker of a merge", action="it is taken out; the lines of both sides stay, and are joined")
+
+
+def _base_line(kind: Kind, line: Line, at: Place) -> Fix | None:
+    try:
+        check_line(kind, line.content)
+    except BadLine as problem:
+        wrong = str(problem)
+    else:
+        return None
+    readings = _readings(line.content)
+    mended, dropped = [], set[str]()
+    for reading in readings:
+        rest, bad = without_bad_members(kind, reading)
+        dropped |= bad
+        content = _ENCODER.encode(rest)
+        try:
+            check_line(kind, content)
+        except BadLine:
+            return Fix(at=at, wrong=wrong, action=_LOST, aside=True)
+        mended.append(content)
+    if not mended:
+        return Fix(at=at, wrong=wrong, action=_LOST, aside=True)
+    actions = [f"{_names(dropped)} is taken out, the rest of the record stays"] if dropped else []
+    actions += ["both ways to read it are kept, and joined"] if len(set(mended)) > 1 else []
+    action = "; ".join([*actions, "the line as it was is set aside"])
+    return Fix(at=at, wrong=wrong, action=action, instead=tuple(dict.fromkeys(mended)), aside=True)
+
+
+def _segment_line(line: Line, at: Place) -> Fix | None:
+    wrong: str | None = None
+    needs: str | None = None
+    try:
+        seq, entry = decode(line.content)
+    except BadLine as problem:
+        wrong = str(problem)
+        if line.unfinished:
+            action = "it is set aside; nothing was bought on its account, because it was never acknowledged"
+            return Fix(at=at, wrong="the last line was never finished", action=action, aside=True)
+        try:
+            seq, entry = decode(line.content, check=False)
+        except BadLine:
+            return Fix(at=at, wrong=wrong, action=_LOST, aside=True)
+        needs = ACCEPT_EDIT
+    if isinstance(entry, SegmentHeader):
+        action = "the line is accepted as it stands"
+    else:
+        entry, dropped = _sound(entry)
+        wrong = wrong or (f"{_names(dropped)} cannot be right" if dropped else None)
+        action = f"{_names(dropped)} is taken out" if dropped else "the line is accepted as it stands"
+    if wrong is None:
+        return None
+    return Fix(
+        at=at, wrong=wrong, action=f"{action}; the line as it was is set aside", instead=(encode(entry, seq)[:-1],), aside=True, needs=needs
+    )
+
+
+def _sound(fact: Fact) -> tuple[Fact, set[str]]:
+    """Return a fact without the members that no record could show, and their names."""
+    kind, _, _, about = parts(fact)
+    values = {name: value for name, value in fact.values.items() if _possible(kind, {name: value}, {})}
+    dropped = fact.values.keys() - values.keys()
+    if isinstance(fact, JobFact):
+        kept = {name: value for name, value in about.items() if _possible(kind, {}, {name: value})}
+        return msgspec.structs.replace(fact, values=values, job=kept), dropped | (about.keys() - kept.keys())
+    return msgspec.structs.replace(fact, values=values), dropped
+
+
+def _possible(kind: Kind, values: dict[str, Any], about: dict[str, Any]) -> bool:
+    try:
+        check_members(kind, values, about)
+    except BadMember:
+        return False
+    return True
+
+
+def _readings(content: bytes) -> list[dict[str, Any]]:
+    """Return every way to read a line in which a member is there twice: the first ones, the last ones."""
+    try:
+        first = json.loads(content, object_pairs_hook=lambda pairs: dict(reversed(pairs)))
+        last = json.loads(content)
+    except (ValueError, RecursionError):
+        return []
+    return [first, last] if isinstance(first, dict) and isinstance(last, dict) else []
+
+
+def _names(names: Collection[str]) -> str:
+    return ", ".join(f"`{printable(name)}`" for name in sorted(names))
