@@ -17,7 +17,7 @@ _CI_COMMAND = re.compile(r"^(\s*)::|##\[", re.MULTILINE)
 _SECRET = re.compile(
     r"(?<![A-Za-z0-9])(?:sk[-_][A-Za-z0-9_\-*.]{6,}"  # not the end of a word: `task-specific` is no key
     r"|(?:rk|pk|fw|gsk|hf|xai|ghp|gho|glpat|tgp|v1\.CmQ)[-_](?=[A-Za-z_\-.]*[0-9*])[A-Za-z0-9_\-*.]{6,})"  # `hf-internal-testing` is none either
-    r"|(?i:bearer)\s+[A-Za-z0-9._~+/=\-]{8,}"
+    r"|(?i:bearer)\s+(?=[A-Za-z._~+/=\-]*[0-9])[A-Za-z0-9._~+/=\-]{8,}"
     r"|AKIA[0-9A-Z]{16}|AIza[0-9A-Za-z_\-]{20,}|eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*"
 )
 

@@ -28,6 +28,13 @@ class Source:
         self.text = text
         self._lines: list[str] | None = None
 
+    @property
+    def lines(self) -> list[str]:
+        """The lines of the text, without their ends."""
+        if self._lines is None:
+            self._lines = LINE_BREAK.split(self.text)
+        return self._lines
+
     def place(self, spot: int) -> Place:
         """Return the place that a packed spot (line, column, end column) stands for."""
         line, column, end = spot >> 2 * COLUMN_BITS, spot >> COLUMN_BITS & _COLUMN_MASK, spot & _COLUMN_MASK
@@ -35,9 +42,7 @@ class Source:
 
     def at(self, line: int, column: int = 0, end_column: int = 0) -> Place:
         """Return the place of a line and column that count from 1, with the line's text."""
-        if self._lines is None:
-            self._lines = LINE_BREAK.split(self.text)
-        excerpt = self._lines[line - 1] if 0 < line <= len(self._lines) else None
+        excerpt = self.lines[line - 1] if 0 < line <= len(self.lines) else None
         if excerpt is not None:
             excerpt = printable(redacted(excerpt.replace("\t", " ")))
         return Place(path=self.path, line=line, column=column, end_column=end_column, excerpt=excerpt)

@@ -66,6 +66,11 @@ class View:
         """Return the profile of a job's engine."""
         return self.profiles[self.spec.engines[job.engine].type]
 
+    @staticmethod
+    def unknown_server(profile: Profile) -> bool:
+        """Whether nothing is known of what the engine can do: any server of the protocol, by address."""
+        return not profile.in_process and not profile.origins
+
     def method(self, job: DesiredJob) -> MethodProfile | None:
         """Return what the engine says about a job's method, if it has it."""
         return self.profile(job).methods.get(job.method)
