@@ -7,13 +7,17 @@ commands through the entry point group `ftspec.commands`.
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ftspec import __version__
+
 _FOLDER = Path(__file__).parent
+GROUP = "ftspec.commands"
 
 
 class LazyGroup(click.Group):
@@ -61,17 +65,19 @@ class LazyGroup(click.Group):
         return {path.stem: path for path in self.folder.glob("[a-z]*.py")}
 
     def _entry_points(self) -> dict[str, Any]:
+        if self.package != __name__ or not _plugins_installed():
+            return {}
         from importlib.metadata import entry_points
 
-        if self.package != __name__ or not _wants_plugins():
-            return {}
-        return {point.name: point for point in entry_points(group="ftspec.commands")}
+        return {point.name: point for point in entry_points(group=GROUP)}
 
 
-def _wants_plugins() -> bool:
-    """Whether the words typed are not those of a built-in command (scanning packages takes time)."""
-    words = [word for word in sys.argv[1:] if not word.startswith("-")]
-    return not words or not (_FOLDER / f"{words[0].replace('-', '_')}.py").exists()
+@functools.cache
+def _plugins_installed() -> bool:
+    """Whether any installed package offers commands: a look at files, because `importlib.metadata` takes longer than `--help` may."""
+    wanted = f"[{GROUP}]".encode()
+    files = (file for folder in sys.path if folder for file in Path(folder).glob("*.dist-info/entry_points.txt"))
+    return any(wanted in file.read_bytes() for file in files)
 
 
 def _first_line(path: Path) -> str:
@@ -80,7 +86,7 @@ def _first_line(path: Path) -> str:
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
-@click.version_option(package_name="ftspec", message="%(prog)s %(version)s")
+@click.version_option(__version__, message="%(prog)s %(version)s")
 def group() -> None:
     r"""Terraform for fine-tuning experiments.
 
