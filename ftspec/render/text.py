@@ -85,7 +85,7 @@ class Page:
         head = self.style(f"{sign:<3}", _ROLES.get(sign, "add")) + " " + printable(subject)
         lines = [head]
         used = 4 + width_of(printable(subject))
-        for note in notes:
+        for note in map(printable, notes):
             if not note:
                 continue
             if used + 2 + width_of(note) <= self.width:
@@ -119,6 +119,13 @@ class Page:
             lines[-1] += (" " if lines[-1] else "") + piece
         pad = "\n" + _INDENT + " " * column
         return f"{_INDENT}{printable(label):<{column}}{pad.join(lines)}"
+
+    def _filled(self, text: str, *, first: str, rest: str) -> str:
+        """Return a paragraph. It is made printable again: what now begins a line could be a command to a CI runner."""
+        lines = textwrap.fill(
+            printable(text), self.width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False, break_long_words=False
+        )
+        return printable(lines, newlines=True)
 
     def _limited(self, lines: Sequence[str], what: str) -> Iterator[str]:
         shown = len(lines) if self.full or len(lines) <= SHOWN else SHOWN
@@ -163,14 +170,7 @@ class Page:
         facts.append(f"cost {cost_text(launch.cost)}")
         if launch.after:
             facts.append(f"after {', '.join(launch.after)}")
-        yield textwrap.fill(
-            printable("; ".join(facts)),
-            self.width,
-            initial_indent=_INDENT,
-            subsequent_indent=_INDENT,
-            break_on_hyphens=False,
-            break_long_words=False,
-        )
+        yield self._filled("; ".join(facts), first=_INDENT, rest=_INDENT)
 
     def _cells(self, cells: Cells) -> Iterator[str]:
         first = cells.first
@@ -287,7 +287,7 @@ class Page:
 
     def footer(self) -> Iterator[str]:
         """Yield the lines that sum up."""
-        yield self.style("Plan:", "strong") + " " + counts_text(self.summary)
+        yield self._sum("Plan", counts_text(self.summary))
         if self.summary.all_launches or self.summary.evals:
             if self.summary.all_launches:
                 yield self._sum("Tokens", tokens_text(self.plan.cost) + (" trained" if self.plan.cost.tokens is not None else ""))
@@ -307,12 +307,10 @@ class Page:
             return
         yield self._sum("Policy", "refused", "bad")
         for one in broken:
-            yield textwrap.fill(
-                f"{one.rule}: {one.sentence}", self.width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
-            )
+            yield self._filled(f"{one.rule}: {one.sentence}", first="  ", rest="    ")
 
     def _sum(self, label: str, text: str, role: Role = "strong") -> str:
-        filled = textwrap.fill(f"{label}: {text}", self.width, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
+        filled = self._filled(f"{label}: {text}", first="", rest="  ")
         return self.style(filled[: len(label) + 1], role) + filled[len(label) + 1 :]
 
 
