@@ -155,6 +155,11 @@ class RecordedJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     extra: dict[str, Any] = {}
     updated_at: str | None = None
 
+    def plain(self) -> dict[str, Any]:
+        """Return the record as JSON values (`msgspec.to_builtins` does not: members may still be JSON text)."""
+        members: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
+        return members
+
     @property
     def last(self) -> Attempt:
         """The newest attempt."""

@@ -185,8 +185,6 @@ def _next_steps(record: RecordedJob, last: Attempt) -> list[str]:
 
 
 def _show_json(records: list[RecordedJob]) -> None:
-    import msgspec
-
     from ftspec.render.json import dumps
 
-    _console.out_raw(dumps({"format_version": "1.0", "jobs": [msgspec.to_builtins(record) for record in records]}))
+    _console.out_raw(dumps({"format_version": "1.0", "jobs": [record.plain() for record in records]}))
