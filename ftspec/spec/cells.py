@@ -42,7 +42,7 @@ class Whole(Protocol):
         """Return the jobs of another experiment."""
         ...
 
-    def known(self, path: str, value: Any, at: Place | None) -> Diagnostic | None:
+    def known(self, path: str, value: Any, at: Callable[[], Place | None]) -> Diagnostic | None:
         """Return what is wrong with a name that a setting refers to."""
         ...
 
@@ -340,7 +340,7 @@ class _Cells:
                 value = as_text(value)
             if kind is not None and not kind.accepts(value):
                 self.problem(wrong_value(path, value, self.at(path, cell)))
-            elif (unknown := self.whole.known(path, value, self.at(path, cell))) is not None:
+            elif (unknown := self.whole.known(path, value, lambda: self.at(path, cell))) is not None:
                 self.problem(unknown)
             return value
 

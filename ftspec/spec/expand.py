@@ -19,7 +19,7 @@ from ftspec.spec.suggest import did_you_mean
 from ftspec.spec.tree import Map
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ftspec.experiment import DesiredDataset, DesiredJob, EngineEntry
     from ftspec.spec.references import Variables
@@ -120,22 +120,22 @@ class _Expansion:
                 )
             )
 
-    def known(self, path: str, value: Any, at: Place | None) -> Diagnostic | None:
+    def known(self, path: str, value: Any, at: Callable[[], Place | None]) -> Diagnostic | None:
         """Return what is wrong with a name that a setting refers to."""
         declared = self.declared
         if path == "engine" and value not in declared.engines and ("engines", value) not in declared.broken:
-            return error("unknown-engine", f"`{printable(value)}` is not an engine", at=at, help=did_you_mean(value, declared.engines))
+            return error("unknown-engine", f"`{printable(value)}` is not an engine", at=at(), help=did_you_mean(value, declared.engines))
         if path in ("train", "validation") and value not in self.refs and not self.broken_dataset(value):
             return error(
                 "unknown-dataset",
                 f"`{printable(value)}` is not a dataset or a part of one",
-                at=at,
+                at=at(),
                 help=did_you_mean(value, sorted(self.refs)),
             )
         if path == "evals":
             for name in [value] if isinstance(value, str) else value:
                 if name not in declared.evals and ("evals", name) not in declared.broken:
-                    return error("unknown-eval", f"`{printable(name)}` is not an eval", at=at, help=did_you_mean(name, declared.evals))
+                    return error("unknown-eval", f"`{printable(name)}` is not an eval", at=at(), help=did_you_mean(name, declared.evals))
         return None
 
     def broken_dataset(self, ref: str) -> bool:
