@@ -50,12 +50,12 @@ def decode(content: bytes) -> Any:
 def job(value: Any, *, clean: Clean, now: float, owner: str | None = None, listed: bool = False) -> ObservedJob:
     """Return the job that a reply describes. In lists (`listed`) the `object` member may be missing."""
     members = _object(value, "fine_tuning.job", required=not listed)
-    raw_status = clean(_text(members.get("status")) or "")
+    raw_status = _text(members.get("status")) or ""
     method, inner = _method(members.get("method"))
     return ObservedJob(
         id=_id(members),
         status=_STATUSES.get(raw_status.lower(), JobStatus.RUNNING),
-        raw_status=raw_status,
+        raw_status=raw_status if raw_status in _STATUSES else clean(raw_status),
         base_model=_text(members.get("model")) or "",
         created_at=_time(members.get("created_at")) or int(now),
         training_file=_text(members.get("training_file")),
@@ -73,7 +73,7 @@ def job(value: Any, *, clean: Clean, now: float, owner: str | None = None, liste
         metadata={name: str(text) for name, text in _mapping(members.get("metadata")).items() if isinstance(text, str | int | float)},
         organization=_text(members.get("organization_id")),
         owner=owner,
-        raw=_without_secrets(members),
+        raw={**members, "integrations": _without_secrets(members["integrations"])} if members.get("integrations") else members,
     )
 
 
@@ -233,7 +233,7 @@ def _time(value: Any) -> int | None:
 
 
 def _without_secrets(value: Any) -> Any:
-    """Return a reply without members that hold credentials (`integrations[].wandb.api_key`)."""
+    """Return integrations without their credentials (Nebius' `wandb.api_key`)."""
     if isinstance(value, dict):
         return {name: _without_secrets(inner) for name, inner in value.items() if name.lower() not in _SECRET_MEMBERS}
     return [_without_secrets(one) for one in value] if isinstance(value, list) else value
