@@ -5,8 +5,9 @@ Whatever happens, the answer has the protocol's form: every required member, or
 `{"error": {message, type, param, code}}` (also for unknown URLs, wrong methods and crashes).
 
 Who asks: with `api_keys` (key to project) a bearer key is required and decides the project;
-without, every caller is let in and `OpenAI-Project` names the project. The first request of a
-process lets everything go on that an earlier process left unfinished.
+without, every caller is let in and `OpenAI-Project` names the project. `local_only` turns web
+pages away: only requests to a loopback address by its own name, from no other origin. The
+first request of a process lets everything go on that an earlier process left unfinished.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from ftspec.server.routes import catalog, chat, files, graders, jobs, uploads
 from ftspec.server.wire import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -40,9 +41,12 @@ if TYPE_CHECKING:
     from ftspec.server.store import Store
     from ftspec.server.trainers.base import Trainer
 
+    Endpoint = Callable[[Request], Awaitable[Response]]
+
 DEFAULT_PROJECT = "default"
 MAX_FILE_BYTES = 512 * 1024 * 1024
 _PROJECT = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
+_LOOPBACK = re.compile(r"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]+)?")
 _API_VERSION = "2020-10-01"
 
 log = logging.getLogger("ftspec.server")
@@ -53,6 +57,7 @@ def create_app(
     trainer: Trainer,
     *,
     api_keys: Mapping[str, str] | None = None,
+    local_only: bool = False,
     organization: str = "ftspec",
     now: Callable[[], float] = time.time,
     max_file_bytes: int = MAX_FILE_BYTES,
@@ -61,15 +66,31 @@ def create_app(
     app = Starlette(
         routes=[
             Route("/healthz", _healthy, methods=["GET"]),
-            *(route for resource in (files, uploads, jobs, catalog, chat, graders) for route in resource.routes),
+            *_one_a_path(route for resource in (files, uploads, jobs, catalog, chat, graders) for route in resource.routes),
         ],
         exception_handlers={HTTPException: _refused},
     )
     app.router.redirect_slashes = False
     server = Server(store=store, trainer=trainer, organization=organization, now=now, max_file_bytes=max_file_bytes)
     app.state.server = server
-    app.add_middleware(_Envelope, server=server, api_keys=api_keys)
+    app.add_middleware(_Envelope, server=server, api_keys=api_keys, local_only=local_only)
     return app
+
+
+def _one_a_path(routes: Iterable[Route]) -> Iterator[Route]:
+    """Yield one route for each path, so that a wrong method is told all the right ones."""
+    paths: dict[str, dict[str, Endpoint]] = {}
+    for route in routes:
+        paths.setdefault(route.path, {}).update(dict.fromkeys(sorted(route.methods or ()), route.endpoint))
+    for path, methods in paths.items():
+        yield Route(path, _by_method(methods), methods=sorted(methods))
+
+
+def _by_method(methods: Mapping[str, Endpoint]) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        return await methods[request.method](request)
+
+    return endpoint
 
 
 async def _healthy(_: Request) -> Response:
@@ -93,8 +114,9 @@ async def _refused(request: Request, refusal: Exception) -> Response:
 class _Envelope:
     """Around every request: who asks, the headers that every answer has, and a shape even for crashes."""
 
-    def __init__(self, app: ASGIApp, *, server: Server, api_keys: Mapping[str, str] | None) -> None:
+    def __init__(self, app: ASGIApp, *, server: Server, api_keys: Mapping[str, str] | None, local_only: bool) -> None:
         self._app = app
+        self._local_only = local_only
         self._server = server
         self._projects = None if api_keys is None else {_digest(key): project for key, project in api_keys.items()}
         self._awake = False
@@ -118,8 +140,11 @@ class _Envelope:
             await send(message)
 
         try:
+            headers = Headers(scope=scope)
+            if self._local_only:
+                _refuse_web_pages(headers)
             if scope["path"] != "/healthz":
-                scope.setdefault("state", {})["project"] = self._project(Headers(scope=scope))
+                scope.setdefault("state", {})["project"] = self._project(headers)
                 await self._wake()
             await self._app(scope, receive, enveloped)
         except ApiError as refusal:
@@ -151,6 +176,14 @@ class _Envelope:
         if wanted is not None and wanted != project:
             raise _unauthorized("The OpenAI-Project header does not match the project of this API key.", "mismatched_project")
         return project
+
+
+def _refuse_web_pages(headers: Headers) -> None:
+    """Refuse what only a browser would send here: a foreign name for this machine, or a foreign origin."""
+    origin = headers.get("origin")
+    names = [headers.get("host", ""), *([origin.partition("://")[2]] if origin else [])]
+    if not all(_LOOPBACK.fullmatch(name) for name in names):
+        raise ApiError(403, "This server answers programs on its own machine only.", code="forbidden")
 
 
 def _digest(key: str) -> bytes:

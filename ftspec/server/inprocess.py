@@ -17,11 +17,14 @@ from ftspec.server.store import Store
 from ftspec.server.trainers.sandbox import SandboxTrainer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.applications import Starlette
+    from starlette.types import Receive, Scope, Send
 
     from ftspec.experiment import EngineEntry
+    from ftspec.server.context import Server
     from ftspec.server.trainers.base import Grade, Trainer
 
 BASE_URL = "http://sandbox.invalid/v1"
@@ -31,7 +34,7 @@ BASE_URL = "http://sandbox.invalid/v1"
 class EngineApp:
     """An ASGI app with its store and trainer. Closing it stops training at a step; it goes on when asked again."""
 
-    def __init__(self, app: ASGIApp, store: Store, trainer: Trainer) -> None:
+    def __init__(self, app: Starlette, store: Store, trainer: Trainer) -> None:
         self._app = app
         self._store = store
         self._trainer = trainer
@@ -39,6 +42,11 @@ class EngineApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         await self._app(scope, receive, send)
+
+    def wake(self) -> None:
+        """Let everything go on that an earlier process left unfinished (the first request does it, too)."""
+        server: Server = self._app.state.server
+        server.wake()
 
     def close(self) -> None:
         """Stop training and close the records."""
@@ -54,11 +62,21 @@ class EngineApp:
         self.close()
 
 
-def sandbox_app(root: Path, *, grade: Grade = simple_grade, workers: int = 2, organization: str = "ftspec") -> EngineApp:
-    """Return the sandbox engine over the records in `root`; several processes may serve one root."""
+def sandbox_app(
+    root: Path,
+    *,
+    grade: Grade = simple_grade,
+    workers: int = 2,
+    api_keys: Mapping[str, str] | None = None,
+    local_only: bool = False,
+) -> EngineApp:
+    """Return the sandbox engine over the records in `root`; several processes may serve one root.
+
+    `api_keys` and `local_only` are those of `create_app`.
+    """
     store = Store(root)
     trainer = SandboxTrainer(root / "runs", grade=grade, workers=workers)
-    return EngineApp(create_app(store, trainer, organization=organization), store, trainer)
+    return EngineApp(create_app(store, trainer, api_keys=api_keys, local_only=local_only), store, trainer)
 
 
 def in_process_app(entry: EngineEntry, *, root: Path, grade: Grade = simple_grade) -> EngineApp:

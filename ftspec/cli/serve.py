@@ -1,0 +1,87 @@
+"""Serve an engine over a port, for any client of OpenAI's protocol."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from ftspec.cli import _console
+from ftspec.diagnostics import FtspecError
+
+
+class Unlocked(FtspecError):
+    """Nobody said who may ask."""
+
+    exit_code = _console.USAGE
+
+
+@click.command()
+@click.option("--engine", type=click.Choice(["sandbox"]), default="sandbox", show_default=True, help="What trains and answers.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port to listen on; 0 takes any free one.")
+@click.option(
+    "--root",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".ftspec/server"),
+    show_default=True,
+    help="Folder of the server's records.",
+)
+@click.option("--api-key-env", metavar="NAME", help="Variable that holds the key which clients must send.")
+@click.option(
+    "--key-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="File of keys, one `KEY PROJECT` a line: every project sees its own files, jobs and models only.",
+)
+@click.option("--no-auth", is_flag=True, help="Let every program on this machine in (loopback only).")
+def command(*, engine: str, host: str, port: int, root: Path, api_key_env: str | None, key_file: Path | None, no_auth: bool) -> None:
+    r"""Serve an engine over a port, for any client of OpenAI's protocol.
+
+    The address goes to stdout once requests are answered. The first Ctrl-C finishes what is
+    under way; unfinished jobs go on at the next start. Plain HTTP: put a TLS proxy in front
+    before other machines send keys.
+
+    \b
+        ftspec serve --no-auth
+        ftspec serve --api-key-env FTSPEC_SERVER_KEY --port 0
+        ftspec serve --host 0.0.0.0 --key-file keys.txt
+    """
+    from ftspec.evals.grading import grade_sync
+    from ftspec.server.inprocess import sandbox_app
+    from ftspec.server.serving import base_url, is_loopback, listen, serve
+
+    api_keys = _keys(api_key_env, key_file, no_auth=no_auth, loopback=is_loopback(host))
+    listener = listen(host, port)
+    if not is_loopback(host):
+        _console.warn("plain HTTP: keys and data travel unencrypted unless a TLS proxy stands in front")
+    app = sandbox_app(root, grade=grade_sync, api_keys=api_keys, local_only=api_keys is None)
+
+    def ready() -> None:
+        _console.talk(f"Serving the {engine} engine, a toy learner, from `{root}`. Ctrl-C stops.")
+        _console.out(base_url(listener))
+
+    serve(app, listener, ready=ready)
+
+
+def _keys(variable: str | None, file: Path | None, *, no_auth: bool, loopback: bool) -> dict[str, str] | None:
+    """Return who may ask (`None`: everybody on this machine)."""
+    from ftspec.server.serving import checked_keys, read_keys
+
+    given = [option for option, value in (("--api-key-env", variable), ("--key-file", file), ("--no-auth", no_auth)) if value]
+    if len(given) != 1:
+        msg = "nobody said who may ask" if not given else f"{' and '.join(f'`{option}`' for option in given)} exclude each other"
+        raise Unlocked(msg, help="give `--api-key-env NAME` or `--key-file FILE`, or `--no-auth` on this machine")
+    if file is not None:
+        return read_keys(file)
+    if variable is not None:
+        key = os.environ.get(variable, "").strip()
+        if not key:
+            msg = f"the variable `{variable}` holds no key"
+            raise Unlocked(msg, help=f"`export {variable}=...` before `ftspec serve`")
+        return checked_keys({key: "default"})
+    if not loopback:
+        msg = "`--no-auth` is for loopback addresses only"
+        raise Unlocked(msg, help="give `--api-key-env NAME` or `--key-file FILE`")
+    return None
