@@ -1,0 +1,38 @@
+"""What all tests share: no network but this machine, laws that are checked on the same examples every time."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+# A run is repeatable unless somebody looks for new examples: HYPOTHESIS_PROFILE=search pytest tests/property
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("search", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+_connect = socket.socket.connect
+
+
+def _connect_here(self: socket.socket, address: Any) -> None:
+    host = address[0] if isinstance(address, tuple) else None
+    if host is not None and host not in ("127.0.0.1", "::1", "localhost"):
+        pytest.fail(f"a test wanted to connect to {host}")
+    _connect(self, address)
+
+
+@pytest.fixture(autouse=True)
+def only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail a test that opens a connection to anywhere but this machine."""
+    monkeypatch.setattr(socket.socket, "connect", _connect_here)
+
+
+@pytest.fixture(autouse=True)
+def no_ambient_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep keys, proxies and settings of whoever runs the tests out of them."""
+    for name in list(os.environ):
+        if name.startswith(("OPENAI_", "FTSPEC_", "AZURE_", "NEBIUS_", "AWS_BEARER")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
