@@ -41,7 +41,7 @@ from ftspec.planner.selectors import UnknownSelector, select, with_children, wit
 from ftspec.planner.suffixes import Suffixes
 from ftspec.planner.uploads import uploads
 from ftspec.printable import printable
-from ftspec.record import Attempt, JobStatus, RecordedJob
+from ftspec.record import JobStatus, RecordedJob
 
 if TYPE_CHECKING:
     from ftspec.planner.request import PlanRequest
@@ -152,17 +152,20 @@ class _Decider:
         if record is None or record.forgotten:
             found = self._request.observed.found.get(one.key)
             return self._adopt(one, found) if found else self._buy(one, record)
-        if record.in_doubt:
+        status = record.status
+        if status is JobStatus.INTENT:
             found = self._request.observed.found.get(one.key)
             return self._adopt(one, found) if found else WaitJob(job=job, key=one.key, record=record, reason=Reason.IN_DOUBT)
-        bought = _bought(record)
-        if bought is None:
-            return self._launch(one, record, Reason.REFUSED_BEFORE)
+        if status in _UNBOUGHT:
+            # A refused attempt after one that became a job bought nothing and changes nothing.
+            status = next((attempt.status for attempt in reversed(record.attempts) if attempt.status not in _UNBOUGHT), status)
+            if status in _UNBOUGHT:
+                return self._launch(one, record, Reason.REFUSED_BEFORE)
         if job.address in self._replaced:
-            return self._replace(one, record, bought)
-        if job.address in self.retried and bought.status in _RETRY:
-            return self._launch(one, record, _RETRY[bought.status])
-        reason = _KEPT[bought.status]
+            return self._replace(one, record, status)
+        if job.address in self.retried and status in _RETRY:
+            return self._launch(one, record, _RETRY[status])
+        reason = _KEPT[status]
         if reason is Reason.RECORDED and one.key in self._request.observed.retired:
             reason = Reason.RETIRED
         return KeepJob(job=job, key=one.key, record=record, reason=reason, relabelled=_relabelled(one, record))
@@ -180,10 +183,10 @@ class _Decider:
             return self._protect(one, before, changed)
         return self._launch(one, forgotten, reason_of(changed), changed, before)
 
-    def _replace(self, one: Identified, record: RecordedJob, bought: Attempt) -> LaunchJob | KeepJob | WaitJob:
+    def _replace(self, one: Identified, record: RecordedJob, status: JobStatus) -> LaunchJob | KeepJob | WaitJob:
         if record.protected or one.job.address in self._protected:
             return self._protect(one, record, ())
-        if not bought.status.terminal:
+        if not status.terminal:
             self.problems.append(
                 error(
                     "replace-running",
@@ -241,11 +244,6 @@ class _Decider:
         desired = {one.job.address for one in self._request.jobs}
         unused = [record for address, record in self._previous.items() if address not in desired and not record.protected]
         return [ForgetJob(record=record) for record in sorted(unused, key=attrgetter("address"))]
-
-
-def _bought(record: RecordedJob) -> Attempt | None:
-    """Return the newest attempt that became a job; a refused attempt after it bought nothing and changes nothing."""
-    return next((attempt for attempt in reversed(record.attempts) if attempt.status not in _UNBOUGHT), None)
 
 
 def _relabelled(one: Identified, record: RecordedJob) -> tuple[FieldChange, ...]:

@@ -22,17 +22,19 @@ if TYPE_CHECKING:
     from ftspec.planner.identify import Identified
     from ftspec.planner.pricing import Pricing
     from ftspec.planner.request import PlanRequest
+    from ftspec.record import RecordedJob
 
 _HOPELESS = frozenset({Reason.FAILED, Reason.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A model that an eval asks: what goes into the key, whose it is, and its name where that is known."""
+    """A model that an eval asks: what goes into the key, whose it is, and its name or the record that knows it."""
 
     image: Mapping[str, Any]
     address: str | None
-    model: str | None
+    model: str | None = None
+    record: RecordedJob | None = None
     step: int | None = None
     retired: bool = False
 
@@ -90,12 +92,12 @@ def _asked(one: _Eval, identified: Identified, action: LaunchJob | AdoptJob | Ke
         if name == "base":
             yield _base(identified, decided)
         elif name == "job":
-            yield _Asked({"job": identified.key}, job.address, record.model if record else None, retired=retired)
+            yield _Asked({"job": identified.key}, job.address, record=record, retired=retired)
         elif name == "job@checkpoints":
             for checkpoint in record.last.checkpoints if record else ():
                 if record is not None and checkpoint.model != record.model:
                     image = {"job": identified.key, "step": checkpoint.step}
-                    yield _Asked(image, job.address, checkpoint.model, checkpoint.step, retired)
+                    yield _Asked(image, job.address, checkpoint.model, step=checkpoint.step, retired=retired)
         else:
             yield _Asked({"scope": job.scope, "name": name}, None, name)
 
@@ -107,7 +109,7 @@ def _base(identified: Identified, decided: Mapping[str, Action]) -> _Asked:
     parent = decided.get(job.parent)
     record = parent.record if isinstance(parent, KeepJob) else None
     retired = isinstance(parent, KeepJob) and parent.reason is Reason.RETIRED
-    return _Asked({"job": identified.parent_key}, job.parent, record.model if record else None, retired=retired)
+    return _Asked({"job": identified.parent_key}, job.parent, record=record, retired=retired)
 
 
 def _run(one: _Eval, key: str, asked: _Asked, job: DesiredJob, earlier: set[tuple[str, str, int | None]], pricing: Pricing) -> RunEval:
@@ -120,7 +122,7 @@ def _run(one: _Eval, key: str, asked: _Asked, job: DesiredJob, earlier: set[tupl
         address=asked.address,
         engine=job.engine,
         scope=job.scope,
-        model=asked.model,
+        model=asked.record.model if asked.record is not None else asked.model,
         samples=one.facts.rows * one.one.repeat,
         reason=Reason.EVAL_CHANGED if whose in earlier else Reason.NOT_EVALUATED,
         step=asked.step,
