@@ -43,6 +43,6 @@ profile = Profile(
         "lora.targets": "hyperparameters.lora_target_modules",
     },
     graders=("string_check", "text_similarity", "python", "multi"),
-    defaults={"n_epochs": 3},
+    defaults={"n_epochs": 3, "tokenizer": "estimate"},  # each base model has its own
     free=True,
 )

@@ -31,7 +31,7 @@ profile = Profile(
     pause=False,
     integrations=("wandb",),
     max_file_bytes=50 * 10**9,
-    defaults={"n_epochs": 3, "batch_size": 8},
+    defaults={"n_epochs": 3, "batch_size": 8, "tokenizer": "estimate"},  # each base model has its own
     engine_options={
         "packing": "pack several rows into one sequence",
         "context_length": "tokens a row may have",

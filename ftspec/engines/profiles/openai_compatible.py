@@ -36,6 +36,7 @@ profile = Profile(
     list_filter=False,
     integrations=("wandb",),
     graders=("string_check", "text_similarity", "python", "score_model", "multi"),
+    defaults={"tokenizer": "estimate"},
     notes=(
         "Whether job metadata survives is learnt from its answers; until then a lost answer can only be settled by model, files and time.",
     ),
