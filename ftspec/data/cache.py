@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from ftspec.data.checks.base import Setting
     from ftspec.data.source import Place
     from ftspec.experiment import DesiredDataset
 
@@ -56,10 +57,10 @@ class DigestCache:
         self.now = now
         self.hits = 0
 
-    def get(self, dataset: DesiredDataset, place: Place, *, tokenizer: str = "") -> Result | None:
+    def get(self, dataset: DesiredDataset, place: Place, *, setting: Setting, tokenizer: str) -> Result | None:
         """Return what is remembered of a dataset none of whose files changed."""
         try:
-            entry = msgspec.json.decode(self._file(dataset, tokenizer).read_bytes(), type=_Entry)
+            entry = msgspec.json.decode(self._file(dataset, setting, tokenizer).read_bytes(), type=_Entry)
             for path, stamp in entry.stamps:
                 if stamp.mtime_ns + RACY_NS > entry.read_at:
                     return None
@@ -72,12 +73,19 @@ class DigestCache:
         return entry.facts, entry.diagnostics
 
     def put(
-        self, dataset: DesiredDataset, result: Result, *, stamps: Sequence[tuple[str, Stamp]], read_at: int, tokenizer: str = ""
+        self,
+        dataset: DesiredDataset,
+        result: Result,
+        *,
+        setting: Setting,
+        tokenizer: str,
+        stamps: Sequence[tuple[str, Stamp]],
+        read_at: int,
     ) -> None:
         """Remember what a pass that began at `read_at` returned. A cache that cannot be written is no error."""
         facts, diagnostics = result
         entry = _Entry(read_at=read_at, stamps=list(stamps), facts=facts, diagnostics=diagnostics)
-        target = self._file(dataset, tokenizer)
+        target = self._file(dataset, setting, tokenizer)
         with contextlib.suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             fresh = target.with_name(f"{target.name}.{os.getpid()}")
@@ -94,7 +102,7 @@ class DigestCache:
             for path in entries[:-KEEP]:
                 path.unlink(missing_ok=True)
 
-    def _file(self, dataset: DesiredDataset, tokenizer: str) -> Path:
+    def _file(self, dataset: DesiredDataset, setting: Setting, tokenizer: str) -> Path:
         settings: dict[str, Any] = {
             "version": VERSION,
             "name": dataset.name,
@@ -102,6 +110,8 @@ class DigestCache:
             "format": dataset.format,
             "split": msgspec.to_builtins(dataset.split),
             "transforms": [dict(one) for one in dataset.transforms],
+            "at": dataset.at.path if dataset.at else None,
+            "setting": msgspec.to_builtins(setting, order="sorted"),
             "tokenizer": tokenizer,
         }
         return self._folder / f"data-{key_of(settings)[:32]}.json"

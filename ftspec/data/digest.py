@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ftspec.actions import DatasetFacts
+from ftspec.data.checks.base import Setting
 from ftspec.data.findings import Findings
 from ftspec.data.rows import BadFile
 from ftspec.data.sharing import WorkerLost, shared_reports, workers_for
@@ -64,22 +65,25 @@ def digest(
     cache: DigestCache | None = None,
     data_roots: Sequence[Path] = (),
     datasets: Mapping[str, DesiredDataset] | None = None,
+    setting: Setting | None = None,
     tokenizer: str | None = DEFAULT,
     progress: Progress | None = None,
 ) -> tuple[dict[str, DatasetFacts], list[Diagnostic]]:
     """Return what is known of a dataset and of each part, by reference, and everything that is wrong with its rows.
 
-    `datasets` are the spec's others, for `mix`. Tokens are counted with `tokenizer` (`None`:
+    `datasets` are the spec's others, for `mix`; `setting` is what the rules must know of engines
+    and graders (`uses.setting_of`). Tokens are counted with `tokenizer` (`None`:
     not at all), exactly where it is present. No facts are returned for a file that cannot be
     read to its end. Diagnostics have lines and never hold row content.
     """
     place = Place(root=root, data_roots=data_roots, datasets=datasets or {})
-    counted_by = counter(tokenizer) if tokenizer else None
-    if cache is not None and (known := cache.get(dataset, place, tokenizer=counted_by.name if counted_by else "")) is not None:
+    setting = setting or Setting()
+    counted_by = counter(tokenizer).name if tokenizer else ""
+    if cache is not None and (known := cache.get(dataset, place, setting=setting, tokenizer=counted_by)) is not None:
         return known
     read_at = cache.now() if cache is not None else 0
     try:
-        source = Source(dataset, place)
+        source = Source(dataset, place, setting=setting)
         passed = run(source, place, msgspec.structs.replace(source.order, tokenizer=tokenizer, keep=True), progress=progress)
     except BadFile as problem:
         return {}, [as_diagnostic(dataset, problem)]
@@ -87,7 +91,7 @@ def digest(
         return {}, [error("bad-transform", problem.message, at=dataset.at, help=problem.help)]
     result = facts_of(dataset, passed), diagnostics_of(dataset, passed)
     if cache is not None:
-        cache.put(dataset, result, stamps=source.stamps, read_at=read_at, tokenizer=counted_by.name if counted_by else "")
+        cache.put(dataset, result, setting=setting, stamps=source.stamps, read_at=read_at, tokenizer=counted_by)
     return result
 
 

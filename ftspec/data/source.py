@@ -7,10 +7,11 @@ rows (`dedupe`, `sample`, `mix`) on, rows are streamed here, and rules look at w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -128,7 +129,9 @@ class Source:
             case "dedupe":
                 return transforms.dedupe(rows, form, by=one.get("by", "row"))
             case "sample":
-                return transforms.sample(rows, n=one.get("n"), fraction=one.get("fraction"), seed=one.get("seed", 0))
+                return transforms.sample(
+                    rows, n=one.get("n"), fraction=one.get("fraction"), first=one.get("first"), seed=one.get("seed", 0)
+                )
             case "mix":
                 others = [(self._others[name], float(share)) for name, share in one["with"].items()]
                 return transforms.mix(rows, others, seed=one.get("seed", 0))
@@ -167,7 +170,8 @@ class Source:
         made = dict(one)
         if made["type"] != "system_prompt" or "file" not in made:
             return made
-        path = str(made.pop("file"))
+        folder = PurePosixPath(self.dataset.at.path).parent if self.dataset.at else PurePosixPath()
+        path = os.path.normpath(folder / str(made.pop("file")))
         with self._place.open(path) as file:
             data = file.head(PROMPT_BYTES + 1)
             self._note_stamp(file.stamp, path)

@@ -5,7 +5,7 @@
       - {type: system_prompt, file: prompt.txt}      # or text: ...; when: missing keeps present ones
       - {type: drop, fields: [customer_id]}
       - {type: dedupe}                               # or by: prompt, the first answer stays
-      - {type: sample, n: 1000, seed: 1}             # or fraction: 0.1
+      - {type: sample, n: 1000, seed: 1}             # or fraction: 0.1, or first: 1000
       - {type: mix, with: {general: 0.25}, seed: 1}  # a quarter as many rows of dataset `general`
 
 All are deterministic and work on a stream: the same rows and settings give the same rows, in
@@ -55,7 +55,7 @@ OPTIONS: Mapping[str, frozenset[str]] = {
     "system_prompt": frozenset({"file", "text", "when", "sha256"}),
     "drop": frozenset({"fields"}),
     "dedupe": frozenset({"by"}),
-    "sample": frozenset({"n", "fraction", "seed"}),
+    "sample": frozenset({"n", "fraction", "first", "seed"}),
     "mix": frozenset({"with", "seed"}),
 }
 """Every transform and its options."""
@@ -97,10 +97,10 @@ def _problem(kind: str, one: Mapping[str, Any]) -> str | None:
             return "needs `fields`, a list of names"
         case "dedupe" if one.get("by", "row") not in {"row", "prompt"}:
             return "takes `by: row` or `by: prompt`"
-        case "sample" if ("n" in one) == ("fraction" in one):
-            return "needs `n` or `fraction`"
-        case "sample" if not _is_count(one.get("n", 1)):
-            return "needs a whole number of rows as `n`"
+        case "sample" if len(one.keys() & {"n", "fraction", "first"}) != 1:
+            return "needs one of `n`, `fraction` and `first`"
+        case "sample" if not _is_count(one.get("n", one.get("first", 1))):
+            return "needs a whole number of rows"
         case "sample" if not _is_share(one.get("fraction", 0.5), most=1):
             return "needs a `fraction` above 0, at most 1"
         case "mix" if not (isinstance(one.get("with"), Mapping) and one["with"]):
@@ -199,10 +199,13 @@ def dedupe(rows: Rows, form: Format, *, by: str = "row") -> Rows:
     return stream
 
 
-def sample(rows: Rows, *, n: int | None = None, fraction: float | None = None, seed: int = 0) -> Rows:
-    """Keep `n` rows, or a fraction, drawn by hash; their order stays."""
+def sample(rows: Rows, *, n: int | None = None, fraction: float | None = None, first: int | None = None, seed: int = 0) -> Rows:
+    """Keep the first rows, or draw `n` rows or a fraction by hash; their order stays."""
 
     def stream() -> Iterator[Row]:
+        if first is not None:
+            yield from islice(rows(), first)
+            return
         seeded = _seeded("sample", seed)
         if n is None:
             below = round((fraction or 0) * 2**64)

@@ -1,0 +1,1 @@
+"""The commands below `ftspec data`, one thin file each."""

@@ -1,0 +1,102 @@
+"""What a spec does with its datasets, as far as rules and limits must know: engines, methods, graders' references."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from ftspec.data.audit import limits, setting_for
+from ftspec.data.checks.base import Setting
+from ftspec.data.tokens import choose
+
+if TYPE_CHECKING:
+    from ftspec.actions import DatasetFacts
+    from ftspec.diagnostics import Diagnostic
+    from ftspec.experiment import Spec
+    from ftspec.profile import Profile
+
+_ITEM = re.compile(r"\{\{\s*item\.([A-Za-z_][\w.-]*)")
+_DERIVED = frozenset({"reference", "reference_tools", "messages"})
+"""Members of an eval's item that are made from the row itself."""
+
+
+def item_keys(value: Any) -> frozenset[str]:
+    """Return every `x` of `{{item.x}}` in the texts of a JSON value."""
+    if isinstance(value, str):
+        return frozenset(_ITEM.findall(value))
+    inner: Iterable[Any] = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    return frozenset().union(*(item_keys(one) for one in inner))
+
+
+def dataset_of(ref: str) -> str:
+    """Return the dataset that a reference belongs to."""
+    return ref.partition(".")[0]
+
+
+def profiles_of(spec: Spec, name: str, profiles: Mapping[str, Profile]) -> Iterator[Profile]:
+    """Yield the profiles of the engines whose jobs read a dataset."""
+    engines = {job.engine for job in spec.jobs for ref in (job.train, job.validation) if ref and dataset_of(ref) == name}
+    for engine in sorted(engines):
+        entry = spec.engines.get(engine)
+        if entry is not None and entry.type in profiles:
+            yield profiles[entry.type]
+
+
+def setting_of(spec: Spec, name: str, profiles: Mapping[str, Profile], *, safety: bool = False) -> Setting:
+    """Return what the row rules must know of a dataset: what every engine takes, and which columns are meant."""
+    needed = frozenset().union(*(item_keys(job.grader) for job in spec.jobs if dataset_of(job.train) == name))
+    read = frozenset().union(
+        *(item_keys(one.graders) | item_keys(one.prompt) for one in spec.evals.values() if dataset_of(one.dataset) == name)
+    )
+    columns = {key.partition(".")[0] for key in needed | read} | ({"reference"} if read else set())
+    settings = [setting_for(profile) for profile in profiles_of(spec, name, profiles)] or [Setting()]
+    return Setting(
+        roles=frozenset.intersection(*(one.roles for one in settings)),
+        max_images=min(one.max_images for one in settings),
+        max_image_bytes=min(one.max_image_bytes for one in settings),
+        columns=frozenset(columns),
+        item_keys=tuple(sorted(needed - _DERIVED)),
+        safety=safety,
+    )
+
+
+def tokenizer_of(spec: Spec, name: str, profiles: Mapping[str, Profile]) -> str:
+    """Return the tokenizer that the engines of a dataset's jobs bill by."""
+    return choose(profile.defaults.get("tokenizer") for profile in profiles_of(spec, name, profiles))
+
+
+def spec_limits(spec: Spec, facts: Mapping[str, DatasetFacts], profiles: Mapping[str, Profile]) -> list[Diagnostic]:
+    """Return what the engines of a spec do not take about the datasets of its jobs."""
+    found: dict[Diagnostic, None] = {}
+    for job in spec.jobs:
+        entry = spec.engines.get(job.engine)
+        profile = profiles.get(entry.type) if entry is not None else None
+        method = profile.methods.get(job.method) if profile is not None else None
+        for ref, use in ((job.train, "train"), (job.validation, "validation")):
+            if ref is not None and ref in facts:
+                dataset = spec.datasets.get(dataset_of(ref))
+                told = limits(
+                    facts[ref],
+                    profile,
+                    use=use,
+                    wanted_format=method.dataset_format if method is not None else None,
+                    engine=job.engine,
+                    at=dataset.path_at if dataset is not None else None,
+                )
+                found.update(dict.fromkeys(told))
+    return list(found)
+
+
+def contexts_of(spec: Spec, name: str, profiles: Mapping[str, Profile]) -> dict[str, int]:
+    """Return the base models that a dataset trains, with their training contexts as far as they are known."""
+    found = {}
+    for job in spec.jobs:
+        entry = spec.engines.get(job.engine)
+        if dataset_of(job.train) != name or entry is None or entry.type not in profiles:
+            continue
+        for model in profiles[entry.type].base_models:
+            if model.context is not None and fnmatchcase(job.base_model, model.name):
+                found[job.base_model] = model.context
+    return found
