@@ -147,7 +147,7 @@ def _money(cost: Cost) -> str:
     return f"{amount} {cost.currency}" + (f" (prices of {cost.price_date})" if cost.price_date else "")
 
 
-def _show(dataset: DesiredDataset, passed: Passed, statistics: Mapping[str, Statistics], costs: Mapping[str, list[dict[str, Any]]]) -> None:
+def _show(dataset: DesiredDataset, statistics: Mapping[str, Statistics], costs: Mapping[str, list[dict[str, Any]]]) -> None:
     whole = statistics[dataset.name]
     said = "" if whole.exact else f", estimated within {whole.error:.0%}"
     _console.out(f"{printable(dataset.name)}: {whole.format}, tokens by {whole.tokenizer}{said}\n")
