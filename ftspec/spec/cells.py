@@ -171,7 +171,7 @@ class _Cells:
     def jobs(self) -> list[tuple[int, DesiredJob]] | None:
         """Return each job with the position of its cell."""
         base_model = self.base_models()
-        fields: dict[str, Compiled] = {} if self.broken else self.fields(base_model)
+        fields = self.fields(base_model)
         self.whole.problems.extend(self.compiler.problems)
         if self.broken:
             return None

@@ -26,6 +26,18 @@ if TYPE_CHECKING:
     from ftspec.spec.settings import Given
 
 DEEPEST_CHAIN: Final = 24
+_EVEN_IN_BROKEN: Final = frozenset(
+    {
+        "bad-reference",
+        "no-parent",
+        "unknown-dataset",
+        "unknown-engine",
+        "unknown-eval",
+        "unknown-experiment",
+        "unknown-reference",
+        "wrong-value",
+    }
+)
 
 
 @dataclass(slots=True)
@@ -42,6 +54,8 @@ class Declared:
     default_engine: str | None = None
     suffix_is_identity: bool = False
     broken: set[tuple[str, str]] = field(default_factory=set)
+    partial: Mapping[str, Given] = field(default_factory=dict)
+    """Broken experiments without what is wrong in them: their references are still checked."""
 
 
 def expand(declared: Declared) -> tuple[list[DesiredJob], list[Diagnostic]]:
@@ -80,16 +94,30 @@ class _Expansion:
         given = self.declared.experiments[name]
         if ("experiments", name) in self.declared.broken or not isinstance(given.value, Map):
             self.done[name] = None
+            if name in self.declared.partial:
+                self.look(name, self.declared.partial[name])
             return None
+        self.done[name] = self.expanded(name, given)
+        return self.done[name]
+
+    def expanded(self, name: str, given: Given) -> list[DesiredJob] | None:
         self.open.append(name)
         try:
-            self.done[name] = experiment_jobs(self, name, given)
+            return experiment_jobs(self, name, given)
         except TooMuch:
             self.problems.append(too_much(given.value.at()))
-            self.done[name] = None
+            return None
         finally:
             self.open.pop()
-        return self.done[name]
+
+    def look(self, name: str, rest: Given) -> None:
+        """Report names that lead nowhere in an experiment that is broken otherwise."""
+        sound, self.problems = self.problems, []
+        self.expanded(name, rest)
+        missing = self.declared.experiments[name].value.keys() - rest.value.keys()
+        excused = [f"`{{{key}}}`" for key in missing]
+        found = [one for one in self.problems if one.code in _EVEN_IN_BROKEN and not any(word in one.message for word in excused)]
+        self.problems = sound + found
 
     def take(self, jobs: int) -> None:
         """Count jobs (`TooMuch`: more than a spec may have)."""

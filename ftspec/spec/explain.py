@@ -7,7 +7,7 @@ says which named blocks are broken, so that nothing is reported twice in other w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ftspec.diagnostics import Diagnostic, Place, error
 from ftspec.printable import looks_secret, printable
@@ -60,8 +60,20 @@ _PHRASES: Final = {
 _DEEPER_FIRST: Final = ("expected", "literal_error", "string_pattern_mismatch")
 
 
-def explain(tree: Map) -> tuple[list[Diagnostic], set[tuple[str, str]]]:
-    """Return the problems of one file, and the (section, name) of every broken block."""
+class Explained(NamedTuple):
+    """The problems of one file, and the paths of keys and indices that they are about."""
+
+    problems: list[Diagnostic]
+    paths: list[tuple[str | int, ...]]
+
+    @property
+    def broken(self) -> set[tuple[str, str]]:
+        """The (section, name) of every broken block; the name is empty where the section itself is broken."""
+        return {(str(path[0]) if path else "", str(path[1]) if len(path) > 1 else "") for path in self.paths}
+
+
+def explain(tree: Map) -> Explained:
+    """Return what is wrong with one file."""
     from pydantic import ValidationError
 
     from ftspec.spec.schema import SpecFile
@@ -73,9 +85,9 @@ def explain(tree: Map) -> tuple[list[Diagnostic], set[tuple[str, str]]]:
             SpecFile.model_validate(candidate)
         except ValidationError as broken:
             if broken.error_count() > MOST_PROBLEMS * 10:
-                return [_hopeless(tree, broken.error_count())], {(section, "") for section in tree}
+                return Explained([_hopeless(tree, broken.error_count())], [(section,) for section in tree])
             return _explained(tree, broken.errors(include_url=False, include_input=False))
-    return [], set()
+    return Explained([], [])
 
 
 def _sample(value: Any) -> Any:
@@ -93,22 +105,19 @@ def _hopeless(tree: Map, count: int) -> Diagnostic:
     return error("not-a-spec", f"{count:,} things are wrong with this file", at=tree.at(), help="`ftspec init` writes a spec to start from")
 
 
-def _explained(tree: Map, errors: Sequence[Mapping[str, Any]]) -> tuple[list[Diagnostic], set[tuple[str, str]]]:
+def _explained(tree: Map, errors: Sequence[Mapping[str, Any]]) -> Explained:
     by_path: dict[tuple[str | int, ...], list[Mapping[str, Any]]] = {}
     for one in errors:
         by_path.setdefault(_path(tree, one["loc"]), []).append(one)
     problems: list[Diagnostic] = []
-    broken: set[tuple[str, str]] = set()
     inner = {path[:i] for path in by_path for i in range(len(path))}
     for path, same in by_path.items():
-        section = str(path[0]) if path else ""
-        broken.add((section, str(path[1]) if len(path) > 1 else ""))
         whole = [one for one in same if one["type"] in ("missing", "extra_forbidden")]
         if whole:
             problems.extend(_unknown(tree, path) if one["type"] == "extra_forbidden" else _missing(tree, path, one) for one in whole)
         elif path not in inner:
             problems.append(_wrong(tree, path, same))
-    return problems[:MOST_PROBLEMS], broken
+    return Explained(problems[:MOST_PROBLEMS], list(by_path))
 
 
 def _path(tree: Map, loc: Sequence[str | int]) -> tuple[str | int, ...]:
@@ -202,3 +211,18 @@ def _phrase(one: Mapping[str, Any]) -> str:
             return "a reference such as `{name}`" if str(context.get("pattern", "")).startswith(r"^\{") else "a name"
         case kind:
             return _PHRASES.get(kind, "something else")
+
+
+def without(block: Map, paths: Sequence[Sequence[str | int]]) -> Map:
+    """Return a block without what stands at the given paths."""
+    below: dict[str | int, list[Sequence[str | int]]] = {}
+    for path in paths:
+        below.setdefault(path[0], []).append(path[1:])
+    kept = {}
+    for key, value in block.items():
+        rest = below.get(key)
+        if rest is None:
+            kept[key] = value
+        elif isinstance(value, Map) and all(rest):
+            kept[key] = without(value, rest)
+    return block.with_values(kept)

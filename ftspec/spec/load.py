@@ -126,6 +126,7 @@ class _Loading:
         self.checked = checked
         self.problems: list[Diagnostic] = []
         self.broken: set[tuple[str, str]] = set()
+        self.wrong: list[tuple[str | int, ...]] = []
         self.merged = _Merged()
 
     def run(self) -> tuple[Spec, list[Diagnostic]]:
@@ -145,9 +146,10 @@ class _Loading:
         from ftspec.spec.explain import explain
 
         for tree in self.trees:
-            problems, broken = explain(tree)
-            self.problems.extend(problems)
-            self.broken |= broken
+            found = explain(tree)
+            self.problems.extend(found.problems)
+            self.broken |= found.broken
+            self.wrong.extend(found.paths)
 
     # Merging
 
@@ -219,10 +221,10 @@ class _Loading:
         inner = given.holder.with_values({name: value})
         outer = Map(given.holder.source, given.holder.spot)
         outer[section] = inner
-        problems, broken = explain(outer)
-        self.problems.extend(problems)
-        self.broken |= broken
-        return not problems
+        found = explain(outer)
+        self.problems.extend(found.problems)
+        self.broken |= found.broken
+        return not found.problems
 
     def spec(self, variables: Variables) -> Spec:
         engines, problems, broken = sections.engines(self.filled("engines", variables), self.profiles)
@@ -247,6 +249,7 @@ class _Loading:
             default_engine=self.default_engine(list(engines)),
             suffix_is_identity=self.mapping("identity").get("suffix") is True,
             broken=self.broken,
+            partial=self.partial(),
         )
         if ("experiments", "") in self.broken:
             self.broken |= {("experiments", name) for name in declared.experiments}
@@ -269,6 +272,22 @@ class _Loading:
             notify=tuple(plain(given.value) for given in self.merged.lists["notify"] if isinstance(given.value, dict)),
             protect=tuple(given.value for given in self.merged.lists["protect"] if isinstance(given.value, str)),
         )
+
+    def partial(self) -> dict[str, Given]:
+        """Return the broken experiments without what is wrong in them, to look for more."""
+        found: dict[str, list[tuple[str | int, ...]]] = {}
+        for path in self.wrong:
+            if len(path) > 2 and path[0] == "experiments":
+                found.setdefault(str(path[1]), []).append(path[2:])
+        experiments = self.merged.named["experiments"]
+        rest = {}
+        for name, paths in found.items():
+            given = experiments[name]
+            if isinstance(given.value, Map):
+                from ftspec.spec.explain import without
+
+                rest[name] = Given(without(given.value, paths), given.holder, given.key)
+        return rest
 
     def note(self, section: str, problems: Sequence[Diagnostic], broken: set[str]) -> None:
         self.problems.extend(problems)
