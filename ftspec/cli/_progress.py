@@ -6,6 +6,7 @@ result. The table needs a terminal; without one (CI, a pipe) every transition is
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -118,13 +119,13 @@ class LiveProgress:
         from rich.live import Live
 
         self._console = Console(file=sys.stderr, highlight=False)
-        self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=6, transient=True)
         self._rows: dict[str, _Row] = {}
         self._uploads: dict[str, tuple[int, int]] = {}
         self._waiting: dict[str, str] = {}
         self._spent: dict[str, float] = {}
         self._planned = planned
         self._began = time.monotonic()
+        self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=6, transient=True)
 
     def __enter__(self) -> LiveProgress:
         self._live.__enter__()
@@ -183,7 +184,7 @@ class LiveProgress:
         for address, row in order[:_ROWS]:
             steps = f"{row.step}/{row.total}" if row.total else (str(row.step) if row.step else "")
             loss = f"{row.losses[-1]:.3f}" if row.losses else ""
-            table.add_row(Text(address), Text(printable(row.status), style=_STYLES.get(row.status, "")), steps, loss, sparkline(row.losses))
+            table.add_row(Text(_AXES.sub("", address)), Text(printable(row.status), style=_STYLES.get(row.status, "")), steps, loss, sparkline(row.losses))
         parts: list[Any] = [table]
         if len(order) > _ROWS:
             parts.append(Text(f"... and {len(order) - _ROWS} more", style="dim"))
@@ -200,6 +201,9 @@ class LiveProgress:
         spent = "".join(f", spent {money(amount, currency)}" for currency, amount in self._spent.items())
         return f"{done} of {total} done in {seconds:.0f} s{left}{spent}"
 
+
+_AXES = re.compile(r"(?<=[/,])[^=,]+=")
+"""Axis names in an address: the values say enough here, and fit."""
 
 _ORDER: Mapping[str, int] = {"running": 0, "succeeded": 2, "failed": 2, "cancelled": 2}
 _STYLES: Mapping[str, str] = {"running": "green", "succeeded": "bold green", "failed": "bold red", "cancelled": "yellow"}

@@ -88,7 +88,8 @@ def _approve(planned: Planned, *, auto: bool, quiet: bool) -> None:
         _console.out()
     if auto:
         return
-    _console.confirm(f"{counts_text(summarise(planned.plan))} {total_cost_text(planned.plan)}\nApply this plan?", what="applying this plan")
+    question = f"This plan is {counts_text(summarise(planned.plan))} Its cost: {total_cost_text(planned.plan)}."
+    _console.confirm(f"{question}\nDo you want to apply it?", what="applying this plan")
 
 
 def _progress(planned: Planned) -> Any:
