@@ -42,7 +42,7 @@ def open_engine(
     """Return the engine that `entry` names.
 
     `trust` holds the origins that the user trusts; `app_factory` makes the ASGI app of an
-    engine that runs in process. Raises `FtspecError`: no address, an address that a key may not
+    engine that runs in process, which is closed with the engine if it has a `close`. Raises `FtspecError`: no address, an address that a key may not
     go to, no key.
     """
     if profile.in_process and entry.base_url is None:

@@ -175,10 +175,12 @@ class Wire:
         return self._sdk
 
     async def aclose(self) -> None:
-        """Close connections."""
+        """Close connections, and an app in process that can be closed."""
         if self._sdk is not None:
             await self._sdk.close()
             self._sdk = None
+        if self._app is not None and hasattr(self._app, "close"):
+            self._app.close()
 
 
 class StreamRefused(Exception):
