@@ -349,17 +349,25 @@ def total_cost_text(plan: Plan) -> str:
     dated = f", prices of {plan.cost.price_date}" if plan.cost.price_date else ""
     if plan.cost.known:
         return cost_text(plan.cost) + dated
-    unknown = sorted(
-        {f"{one.job.base_model} on {one.job.engine}" for one in plan.actions if isinstance(one, LaunchJob) and not one.cost.known}
-    )
     known = known_part(plan.actions)
     text = "unknown"
     if known.high:
         text = f"at least {money(known.low or 0.0)} {known.currency}{dated}, the rest unknown"
+    unknown = [one for one in plan.actions if isinstance(one, LaunchJob) and not one.cost.known]
     if not unknown:
         return f"{text} (no price for asking the evaluated models)"
-    names = ", ".join(printable(name) for name in unknown[:3]) + (f" and {len(unknown) - 3:,} more" if len(unknown) > 3 else "")
-    return f"{text} (no price or token count for {names}; `prices:` in the spec can give one)"
+    uncounted = sorted({f"`{one.job.train}`" for one in unknown if one.cost.tokens is None and one.job.method != "reinforcement"})
+    if uncounted:
+        return f"{text} (no token count for {_some(uncounted)})"
+    return f"{text} (no price for {_some(sorted({_model_name(one) for one in unknown}))}; the spec's `prices:` can give one)"
+
+
+def _model_name(launch: LaunchJob) -> str:
+    return f"{launch.job.base_model or 'chained models'} on {launch.job.engine}"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(printable(name) for name in names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
 
 
 def options_text(plan: Plan) -> str:

@@ -158,9 +158,10 @@ def test_unknown_money_is_unknown_and_names_what_has_no_price(make):
     unknown = [make.launch(f"t{n}", cost=Cost(tokens=5), job={"base_model": f"m{n}"}) for n in range(5)]
     priced = make.launch("x", cost=Cost(low=1.0, high=2.0, tokens=5, price_date="2026-11-01"))
     text = " ".join(to_text(make.plan(*unknown, cost=Cost())).split())
-    assert "Cost: unknown (no price or token count for m0 on sandbox, m1 on sandbox, m2 on sandbox and 2 more;" in text
+    assert "Cost: unknown (no price for m0 on sandbox, m1 on sandbox, m2 on sandbox and 2 more;" in text
     text = " ".join(to_text(make.plan(unknown[0], priced, cost=Cost(price_date="2026-11-01"))).split())
-    assert "Cost: at least 1.00 USD, prices of 2026-11-01, the rest unknown (no price or token count for m0 on sandbox;" in text
+    assert "Cost: at least 1.00 USD, prices of 2026-11-01, the rest unknown (no price for m0 on sandbox;" in text
+    assert "Cost: unknown (no token count for `tone`)" in to_text(make.plan(make.launch(cost=Cost()), cost=Cost()))
     text = to_text(make.plan(make.run(cost=Cost()), cost=Cost()))
     assert "Cost: unknown (no price for asking the evaluated models)" in text
 
