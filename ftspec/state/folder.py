@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -19,7 +20,7 @@ from ftspec.printable import printable
 from ftspec.state.basefile import BASE_FILES, read_base
 from ftspec.state.disk import Disk
 from ftspec.state.ledger import Ledger
-from ftspec.state.lines import Segment, read_segment
+from ftspec.state.lines import Segment, numbered_lines, read_segment
 
 LOG: Final = "log"
 HISTORY: Final = "history.jsonl"
@@ -73,6 +74,19 @@ def torn_line(folder: str, segment: Segment) -> Diagnostic:
         at=Place(path=path),
         help="nothing was bought on its account; the next command that writes sets it aside",
     )
+
+
+def history(loaded: Loaded) -> list[dict[str, Any]]:
+    """Return who did what, when, oldest first: compacted segments and those still in the log."""
+    entries: dict[str, dict[str, Any]] = {}
+    for line in numbered_lines(loaded.bases.get(HISTORY, b"")):
+        with suppress(msgspec.DecodeError, KeyError, TypeError):
+            entry = msgspec.json.decode(line.content)
+            entries[entry["segment"]] = entry | {"compacted": True}
+    for segment in loaded.segments:
+        if segment.header is not None:
+            entries[segment.name] = msgspec.json.decode(history_line(segment)) | {"compacted": False}
+    return [entry for _, entry in sorted(entries.items())]
 
 
 def history_line(segment: Segment) -> bytes:

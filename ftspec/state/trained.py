@@ -12,11 +12,14 @@ address, a tag.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from ftspec.address import axis_text
 from ftspec.diagnostics import FtspecError
@@ -33,6 +36,12 @@ _NAMES: Final = ("address", "engine", "scope", "base_model", "method", "suffix",
 
 class NoModel(FtspecError):
     """An address has no model (yet)."""
+
+    @classmethod
+    def of(cls, record: RecordedJob) -> NoModel:
+        """Say what became of the job instead."""
+        status = "in doubt" if record.in_doubt else f"`{record.status.value}`"
+        return cls(f"`{printable(record.address)}` has no model: its job is {status}", help=f"ftspec status '{printable(record.address)}'")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +71,15 @@ class TrainedModel:
     cost: float | None
     currency: str | None
     finished_at: str | None
+    step: int | None = None
+    """Set for a model saved during training."""
     current: bool = True
+
+    def saved(self) -> Iterator[TrainedModel]:
+        """Yield the models saved during training, beside the last one."""
+        for one in self.checkpoints:
+            if one.model != self.model:
+                yield replace(self, model=one.model, step=one.step, metrics=one.metrics, checkpoints=())
 
     def get(self, name: str) -> Any:
         """Return a setting, hyperparameter, axis or tag (`KeyError`: this row has none of that name)."""
@@ -89,7 +106,7 @@ class TrainedModel:
 
 
 _COLUMNS: Final = (
-    "address", "model", "engine", "base_model", "method", "suffix", "seed", "trained_tokens", "cost", "currency", "finished_at",
+    "address", "model", "step", "engine", "base_model", "method", "suffix", "seed", "trained_tokens", "cost", "currency", "finished_at",
     "job", "scope", "key", "current",
 )  # fmt: skip
 
@@ -131,14 +148,30 @@ def as_csv(rows: Sequence[TrainedModel]) -> str:
     return buffer.getvalue()
 
 
+def as_json(rows: Sequence[TrainedModel]) -> str:
+    """Return rows as JSON, checkpoints and metrics included."""
+    plain = [{name: value for name, value in _plain(row).items() if value is not None} for row in rows]
+    return json.dumps({"format_version": "1.0", "models": plain}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _plain(row: TrainedModel) -> dict[str, Any]:
+    members: dict[str, Any] = msgspec.to_builtins(row)
+    return members
+
+
 def as_shell(rows: Sequence[TrainedModel]) -> str:
     """Return rows as shell assignments: `TRIAGE_SEED_1='ft:...'`. Two addresses with one name: the key tells them apart."""
-    names = [re.sub(r"[^A-Z0-9]+", "_", row.address.upper()).strip("_") or "MODEL" for row in rows]
+    names = [_shell_name(row) for row in rows]
     lines = []
     for row, name in zip(rows, names, strict=True):
         unique = name if names.count(name) == 1 else f"{name}_{row.key[:8].upper()}"
         lines.append(f"{'_' if unique[0].isdigit() else ''}{unique}={shlex.quote(row.model)}\n")
     return "".join(lines)
+
+
+def _shell_name(row: TrainedModel) -> str:
+    step = "" if row.step is None else f"_STEP_{row.step}"
+    return re.sub(r"[^A-Z0-9]+", "_", row.address.upper()).strip("_") + step or "MODEL"
 
 
 def _cell(value: Any) -> Any:
