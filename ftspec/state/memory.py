@@ -74,12 +74,17 @@ class MemoryWriter:
         self._ledger = store.ledger()
 
     def append(self, *facts: Fact) -> None:
-        """Add facts to the store."""
-        for fact in facts:
-            line = msgspec.json.encode(self._ledger.settled(fact))
-            self._ledger.add_fact(_DECODER.decode(line))
-            self._ledger.count(line)
-            self._store.lines.append(line)
+        """Add facts to the store: all, or none if one of them cannot be right."""
+        lines = []
+        try:
+            for fact in facts:
+                lines.append(msgspec.json.encode(self._ledger.settled(fact)))
+                self._ledger.add_fact(_DECODER.decode(lines[-1]))
+                self._ledger.count(lines[-1])
+        except (ValueError, TypeError):
+            self._ledger = self._store.ledger()
+            raise
+        self._store.lines += lines
 
     def read(self) -> State:
         """Return the state with everything appended so far."""
