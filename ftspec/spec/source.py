@@ -168,16 +168,20 @@ def _spot(event: Any) -> int:
 
 
 try:
-    from yaml._yaml import CParser as _Parser
+    from yaml._yaml import CParser
+
+    Parser: Any = CParser
 except ImportError:  # pragma: no cover  depends on how PyYAML was built
 
-    class _Parser(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser):  # type: ignore[no-redef]
+    class _PureParser(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser):
         """PyYAML's own parser, for builds without libyaml."""
 
         def __init__(self, text: str) -> None:
             yaml.reader.Reader.__init__(self, text)
             yaml.scanner.Scanner.__init__(self)
             yaml.parser.Parser.__init__(self)
+
+    Parser = _PureParser
 
 
 class _Builder:
@@ -190,7 +194,7 @@ class _Builder:
         self.depth = 0
         self.anchors: dict[str, tuple[Any, int]] = {}
         self.open_anchors: set[str] = set()
-        self.next: Callable[[], Any] = _Parser(source.text).get_event
+        self.next: Callable[[], Any] = Parser(source.text).get_event
 
     def document(self) -> Any:
         """Read the only document of the stream."""
