@@ -309,7 +309,13 @@ class EvalBlock(Block):
         None, description='Conditions that must hold, such as `"exact >= base.exact - 0.01"`.'
     )
     budget: Annotated[Positive | Reference, Accepts(POSITIVE.phrase)] | None = Field(None, description="Most money that one run may cost.")
-    options: dict[str, Any] | None = Field(None, description="Options of the kind: `task`, `command`, `max_connections`, ...")
+    preset: Annotated[Literal["classification"], _kind("preset")] | None = Field(
+        None, description="`classification`: answers are labels; graded by equality, with macro F1 and a confusion matrix."
+    )
+    group_by: Text | None = Field(None, description="Items with the same value here count as one (a key of the row, dotted).")
+    max_connections: _Count | None = Field(None, description="Requests at once.")
+    isolation: Text | None = Field(None, description="How code of graders is kept apart from this machine.")
+    options: dict[str, Any] | None = Field(None, description="Options of the kind: `task`, `command`, ...")
     description: str | None = Field(None, description="For people.")
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ftspec.spec.paths import Roots
 
 _ENGINE_SETTINGS: Final = ("type", "base_url", "api_key_env", "organization", "project", "scope", "limits")
+_EVAL_OPTIONS: Final = ("kind", "preset", "group_by", "max_connections", "isolation")
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -250,7 +251,7 @@ def evals(
         problems.extend(
             error("missing-key", f"eval `{name}` needs `{key}`", at=_named_at(given), help=f"add `{key}: ...`")
             for key in ("dataset", "graders")
-            if kind == "chat" and not node.get(key)
+            if kind == "chat" and not node.get(key) and not (key == "graders" and node.get("preset"))
         )
         if dataset and dataset not in refs and dataset not in broken_refs and dataset.rpartition(".")[0] not in broken_refs:
             message = f"`{printable(dataset)}` is not a dataset or a part of one"
@@ -259,7 +260,7 @@ def evals(
             broken.add(name)
             continue
         graders = node.get("graders") or Map(node.source, node.spot)
-        options = plain(node.get("options") or {})
+        options = plain(node.get("options") or {}) | {key: node[key] for key in _EVAL_OPTIONS if node.get(key) is not None}
         found[name] = DesiredEval(
             name=name,
             dataset=dataset or "",
@@ -271,7 +272,7 @@ def evals(
             compare_to=node.get("compare_to", "base"),
             require=_texts(node.get("require")),
             budget=node.get("budget"),
-            options=options if kind == "chat" else {"kind": kind, **options},
+            options=options,
             at=_named_at(given),
             grader_places={grader: graders.key_at(grader) for grader in graders},
         )

@@ -18,8 +18,7 @@ def check(view: View) -> Iterator[Diagnostic]:
         return
     used = {ref for job in view.setups for ref in (job.train, job.validation)} | {one.dataset for one in view.spec.evals.values()}
     for dataset in view.spec.datasets.values():
-        others = {step.get("with") for step in dataset.transforms} | {step.get("dataset") for step in dataset.transforms}
-        used |= {other for other in others if isinstance(other, str)}
+        used |= {name for step in dataset.transforms if isinstance(step.get("with"), dict) for name in step["with"]}
     for name, dataset in view.spec.datasets.items():
         if used.isdisjoint(dataset.refs()):
             yield warning("unused-dataset", f"nothing uses the dataset `{name}`", at=dataset.at, help="use it, or remove it")
