@@ -269,7 +269,6 @@ class JsonlWriter:
         if self._log is not None:
             for segment in loaded.segments:
                 self._disk.unlink(self._log, segment.name)
-            self._disk.sync(self._log)
 
     def close(self) -> None:
         """Close the segment; nothing can be appended afterwards."""
@@ -311,8 +310,7 @@ class JsonlWriter:
         fd = self._disk.create(self._log, f"{now[:19].replace('-', '').replace(':', '')}Z-{self._bits(32):08x}.jsonl")
         try:
             self._disk.write(fd, encode(header, 0))
-            self._disk.sync(fd)
-            self._disk.sync(self._log)
+            self._disk.sync(self._log)  # the name; the first fact syncs the content
         except OSError:
             self._disk.close(fd)
             raise
