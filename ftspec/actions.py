@@ -3,14 +3,18 @@
 The planner makes them, `render` shows them and the executor walks the same list, so that
 what is shown is what is done. Every action is one of the variants of `Action`; a new
 variant breaks every place that must learn about it (`match` with `assert_never`).
+
+They are msgspec structs, because a plan of ten thousand jobs has as many actions and is made in
+a moment; change one with `msgspec.structs.replace`.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+
+import msgspec
 
 from ftspec.diagnostics import Diagnostic, Place
 from ftspec.experiment import DesiredEval, DesiredJob
@@ -50,8 +54,7 @@ class Reason(enum.StrEnum):
     PARENT_PROTECTED = "parent_protected"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldChange:
+class FieldChange(msgspec.Struct, frozen=True, kw_only=True):
     """One changed setting of a job: dotted `field`, `old -> new`, and the line of the spec that says `new`."""
 
     field: str
@@ -60,8 +63,7 @@ class FieldChange:
     at: Place | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
     """Money as a range; `None` bounds mean unknown, never zero. Tokens are trained tokens (epochs included)."""
 
     low: float | None = None
@@ -80,8 +82,7 @@ class Cost:
         return self.low is not None and self.high is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UploadFile:
+class UploadFile(msgspec.Struct, frozen=True, kw_only=True):
     """Send a dataset part to a scope (once, for all jobs that need it)."""
 
     dataset: str
@@ -94,8 +95,7 @@ class UploadFile:
     purpose: str = "fine-tune"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LaunchJob:
+class LaunchJob(msgspec.Struct, frozen=True, kw_only=True):
     """Buy one job.
 
     `attempt` is the number it will get. `replaces` is the recorded job of the same address
@@ -112,11 +112,10 @@ class LaunchJob:
     changes: tuple[FieldChange, ...] = ()
     replaces: RecordedJob | None = None
     after: tuple[str, ...] = ()
-    cost: Cost = field(default_factory=Cost)
+    cost: Cost = Cost()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdoptJob:
+class AdoptJob(msgspec.Struct, frozen=True, kw_only=True):
     """Record a job that was found on the engine under our key."""
 
     job: DesiredJob
@@ -126,8 +125,7 @@ class AdoptJob:
     reason: Reason = Reason.FOUND_ON_ENGINE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeepJob:
+class KeepJob(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Nothing to buy: the key is recorded. Not terminal yet: `apply` waits for it.
 
     `relabelled` are free changes of labels (address, suffix, tags) that the lockfile or state will show.
@@ -140,8 +138,7 @@ class KeepJob:
     relabelled: tuple[FieldChange, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaitJob:
+class WaitJob(msgspec.Struct, frozen=True, kw_only=True):
     """Not decided yet: in doubt, or blocked by a parent that failed or is in doubt."""
 
     job: DesiredJob
@@ -152,16 +149,14 @@ class WaitJob:
     """Address of the parent that blocks it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForgetJob:
+class ForgetJob(msgspec.Struct, frozen=True, kw_only=True):
     """No spec asks for it any more: record and model stay unless somebody removes them."""
 
     record: RecordedJob
     reason: Reason = Reason.NOT_IN_SPEC
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunEval:
+class RunEval(msgspec.Struct, frozen=True, kw_only=True):
     """Evaluate one model: a job's (`job_key`, maybe `step`), known after apply, or a named one."""
 
     eval: DesiredEval
@@ -177,11 +172,10 @@ class RunEval:
     samples: int
     reason: Reason
     step: int | None = None
-    cost: Cost = field(default_factory=Cost)
+    cost: Cost = Cost()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeepEval:
+class KeepEval(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The eval run is recorded."""
 
     eval: DesiredEval
@@ -194,8 +188,7 @@ class KeepEval:
 Action: TypeAlias = UploadFile | LaunchJob | AdoptJob | KeepJob | WaitJob | ForgetJob | RunEval | KeepEval
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetFacts:
+class DatasetFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What one streaming pass learned of a dataset part. Never rows."""
 
     ref: str
@@ -212,8 +205,7 @@ class DatasetFacts:
     path: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quota:
+class Quota(msgspec.Struct, frozen=True, kw_only=True):
     """What an engine's declared limits make of the launches: how many now, how many later."""
 
     engine: str
@@ -225,8 +217,7 @@ class Quota:
     next_slot_at: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """One policy rule's answer: its name, whether it holds, and the sentence for people."""
 
     rule: str
@@ -234,8 +225,7 @@ class Verdict:
     sentence: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What is missing, why, and what it costs. `actions` are in dependency order.
 
     `now` is when it was made (RFC 3339). `options` are the flags that shaped it (targets,
@@ -252,7 +242,7 @@ class Plan:
     diagnostics: tuple[Diagnostic, ...] = ()
     now: str = ""
     ftspec_version: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = {}
 
     @property
     def empty(self) -> bool:

@@ -21,12 +21,15 @@ from __future__ import annotations
 import math
 from hashlib import sha256
 from json.encoder import encode_basestring as _string
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ftspec.experiment import DesiredJob
+
+Memo: TypeAlias = "dict[int | str, tuple[Any, str]]"
+"""Canonical text of values that were seen before, by identity and by how Python shows them."""
 
 RECIPE = 1
 """Version of the preimage. A later recipe can recompute old keys from stored preimages."""
@@ -135,7 +138,7 @@ def job_preimage(job: DesiredJob, *, train: str, validation: str | None, parent:
     return image
 
 
-def job_key(job: DesiredJob, *, train: str, validation: str | None, parent: str | None, memo: dict[str, str]) -> str:
+def job_key(job: DesiredJob, *, train: str, validation: str | None, parent: str | None, memo: Memo) -> str:
     """Return `digest(job_preimage(...))`, without building the preimage.
 
     `memo` remembers the text of values that repeat from cell to cell; give one dict to all
@@ -169,10 +172,15 @@ def job_key(job: DesiredJob, *, train: str, validation: str | None, parent: str 
     return sha256("".join(text).encode()).hexdigest()
 
 
-def _remembered(value: dict[str, Any], memo: dict[str, str]) -> str:
-    # The text that Python shows for a JSON value tells all values and types apart (1, 1.0, True, "1").
-    shown = repr(value)
-    return memo.get(shown) or memo.setdefault(shown, canonical_json(value).decode())
+def _remembered(value: dict[str, Any], memo: Memo) -> str:
+    known = memo.get(id(value))
+    if known is None:
+        # Other objects with the same value: the text that Python shows for JSON values tells them and
+        # their types apart (1, 1.0, True, "1"). The memo keeps the object, so that no other gets its id.
+        shown = repr(value)
+        text = memo.get(shown) or memo.setdefault(shown, (value, canonical_json(value).decode()))
+        known = memo[id(value)] = (value, text[1])
+    return known[1]
 
 
 def eval_preimage(

@@ -9,8 +9,9 @@ failed job, is tried again only when that was asked for.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from ftspec.actions import Action, AdoptJob, KeepEval, KeepJob, LaunchJob, Reason, RunEval
 from ftspec.fingerprint import EvalKeys
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 _HOPELESS = frozenset({Reason.FAILED, Reason.CANCELLED})
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(msgspec.Struct, frozen=True):
     """A model that an eval asks: what goes into the key, whose it is, and its name or the record that knows it."""
 
     image: Mapping[str, Any]

@@ -13,7 +13,7 @@ import msgspec
 
 from ftspec.diagnostics import Diagnostic, Place, Severity
 from ftspec.experiment import DesiredJob
-from ftspec.fingerprint import job_key
+from ftspec.fingerprint import Memo, job_key
 from ftspec.printable import printable
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def identify(jobs: Sequence[DesiredJob], datasets: Mapping[str, DatasetFacts]) -
     keys: dict[str, Identified] = {}
     doubled: set[str] = set()
     problems: list[Diagnostic] = []
-    memo: dict[str, str] = {}
+    memo: Memo = {}
     facts_key = {ref: facts.key for ref, facts in datasets.items()}
     for job in parents_first(jobs):
         train_key = facts_key.get(job.train)

@@ -6,8 +6,9 @@ Everything arrives as a value: the planner knows no clock, disk, network or envi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 if TYPE_CHECKING:
     from ftspec.actions import DatasetFacts
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from ftspec.record import State
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
+class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """What `--refresh` learned from engines and state does not say yet.
 
     `found`: job keys to the engine job ids that carry them; `retired`: keys of jobs whose
@@ -27,13 +27,12 @@ class Observed:
     Progress of recorded jobs is not here: who refreshes folds it into the `State`.
     """
 
-    found: Mapping[str, str] = field(default_factory=dict)
+    found: Mapping[str, str] = {}
     retired: frozenset[str] = frozenset()
     gone: frozenset[tuple[str, str]] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanRequest:
+class PlanRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that decides a plan.
 
     `jobs` come from `identify`, `profiles` are by engine type, `now` is RFC 3339 UTC. `targets`,
@@ -54,6 +53,6 @@ class PlanRequest:
     exclude: tuple[str, ...] = ()
     replace: tuple[str, ...] = ()
     retry_failed: tuple[str, ...] = ()
-    observed: Observed = field(default_factory=Observed)
-    options: Mapping[str, Any] = field(default_factory=dict)
+    observed: Observed = Observed()
+    options: Mapping[str, Any] = {}
     """Other flags that shaped the spec (`var`, `sample`, ...), kept with the plan."""

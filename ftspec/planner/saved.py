@@ -13,10 +13,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from ftspec.actions import Action, AdoptJob, KeepEval, KeepJob, LaunchJob, Plan, RunEval, UploadFile, WaitJob
 from ftspec.diagnostics import FtspecError

@@ -13,12 +13,12 @@ exists; a `status:` that nobody has now selects nothing.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from ftspec.diagnostics import FtspecError
 from ftspec.printable import printable
@@ -37,8 +37,7 @@ class UnknownSelector(FtspecError):
     exit_code = 64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """What a selector can see of a job, desired or recorded."""
 
     address: str
@@ -46,7 +45,7 @@ class Candidate:
     engine: str
     key: str
     status: str
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = {}
     parents: tuple[str, ...] = ()
 
 
@@ -200,6 +199,8 @@ def glob(pattern: str) -> Callable[[str], bool]:
 
 
 def _unknown(expression: str, why: str, value: str, known: Sequence[str], *, prefix: str = "") -> UnknownSelector:
+    import difflib
+
     near = difflib.get_close_matches(value, known[:20_000], n=1, cutoff=0.5)
     return UnknownSelector(
         f"`{printable(expression)}` selects nothing: {why}",

@@ -7,7 +7,8 @@ and change the same settings. Two alike are still shown one by one: three make a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from ftspec.actions import LaunchJob
 from ftspec.address import axis_text
@@ -16,8 +17,7 @@ from ftspec.render.words import change_text, natural, place_text
 FEWEST = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cells:
+class Cells(msgspec.Struct, frozen=True, kw_only=True):
     """Launches that are alike. `axes` are the values that occur, `complete` whether every combination of them does."""
 
     launches: tuple[LaunchJob, ...]

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, assert_never
+
+import msgspec
 
 from ftspec.actions import (
     Action,
@@ -79,7 +80,7 @@ def as_dict(plan: Plan) -> dict[str, Any]:
         },
         "cost": _cost(plan.cost),
         "policy": [{"rule": one.rule, "ok": one.ok, "sentence": one.sentence} for one in plan.verdicts],
-        "quota": [asdict(one) for one in plan.quota],
+        "quota": [msgspec.structs.asdict(one) for one in plan.quota],
         "datasets": {
             ref: {
                 "digest": facts.key,

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import assert_never
+
+import msgspec
 
 from ftspec.actions import AdoptJob, ForgetJob, KeepEval, KeepJob, LaunchJob, Plan, Reason, RunEval, UploadFile, WaitJob
 
 
-@dataclass(slots=True, kw_only=True)
-class Summary:
+class Summary(msgspec.Struct, kw_only=True):
     """The actions of a plan by kind. Jobs that are simply reused are only counted, by experiment."""
 
-    uploads: list[UploadFile] = field(default_factory=list)
-    changed: list[LaunchJob] = field(default_factory=list)
+    uploads: list[UploadFile] = []
+    changed: list[LaunchJob] = []
     """Launches beside a record that stays: changed, or replaced on request."""
-    launches: list[LaunchJob] = field(default_factory=list)
+    launches: list[LaunchJob] = []
     """All other launches."""
-    adopted: list[AdoptJob] = field(default_factory=list)
-    running: list[KeepJob] = field(default_factory=list)
-    failed: list[KeepJob] = field(default_factory=list)
+    adopted: list[AdoptJob] = []
+    running: list[KeepJob] = []
+    failed: list[KeepJob] = []
     """Failed, cancelled and retired: kept, not tried again by itself."""
-    waiting: list[WaitJob] = field(default_factory=list)
-    relabelled: list[KeepJob] = field(default_factory=list)
-    forgotten: list[ForgetJob] = field(default_factory=list)
-    evals: list[RunEval] = field(default_factory=list)
-    failed_evals: list[KeepEval] = field(default_factory=list)
-    kept: list[KeepJob] = field(default_factory=list)
+    waiting: list[WaitJob] = []
+    relabelled: list[KeepJob] = []
+    forgotten: list[ForgetJob] = []
+    evals: list[RunEval] = []
+    failed_evals: list[KeepEval] = []
+    kept: list[KeepJob] = []
     kept_evals: int = 0
 
     @property

@@ -126,7 +126,7 @@ def test_layout_and_order_of_members_do_not_change_canonical_bytes(value):
 @given(st.lists(st.tuples(jobs, digests, st.none() | digests, st.none() | digests), min_size=1, max_size=5))
 def test_fast_keys_are_digests_of_preimages(cases):
     """`job_key` writes the same bytes as `job_preimage`, also with a memo that other jobs filled."""
-    memo: dict[str, str] = {}
+    memo: dict = {}
     for job, train, validation, parent in cases:
         image = job_preimage(job, train=train, validation=validation, parent=parent)
         assert job_key(job, train=train, validation=validation, parent=parent, memo=memo) == digest(image)
