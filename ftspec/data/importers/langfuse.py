@@ -1,0 +1,74 @@
+"""Langfuse exports: observations as JSON, JSONL or CSV from the table, the API or blob storage, or a downloaded trace.
+
+Calls are observations of type `GENERATION`. Field names are those of the export (camel case) and of blob
+storage (snake case); input and output are JSON, or JSON as text (CSV).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ftspec.data.importers.base import FAILED, NOT_A_CALL, Call, Importer, Record, Skipped, call_or_skip
+from ftspec.data.importers.normal import mapping, messages_of, numbers, parsed, text_or_none, texts, time_of, tools_of
+
+
+def read(records: Iterable[Record]) -> Iterator[Call | Skipped]:
+    """Yield the generations of an export."""
+    for record in records:
+        observations = parsed(record.get("observations"))
+        if isinstance(observations, list) and observations and isinstance(observations[0], Mapping):
+            trace = mapping(record.get("trace")) or dict(record)
+            scores = _scores(record.get("scores")) | _scores(trace.get("scores"))
+            for one in observations:
+                yield _call(one, trace=trace, scores=scores)
+        elif "data" in record and isinstance(record["data"], list):
+            yield from (_call(one, trace={}, scores={}) for one in record["data"] if isinstance(one, Mapping))
+        else:
+            yield _call(record, trace={}, scores={})
+
+
+def _scores(value: Any) -> dict[str, float]:
+    """Return scores by name: exports have a list of score objects, or an object of lists or numbers."""
+    value = parsed(value)
+    if isinstance(value, list):
+        found = {str(one.get("name")): one.get("value") for one in value if isinstance(one, Mapping)}
+        return numbers(found)
+    if isinstance(value, Mapping):
+        return numbers({name: one[0] if isinstance(one, list) and one else one for name, one in value.items()})
+    return {}
+
+
+def _call(one: Mapping[str, Any], *, trace: Mapping[str, Any], scores: Mapping[str, float]) -> Call | Skipped:
+    kind = one.get("type")
+    if "input" not in one or (isinstance(kind, str) and kind.upper() not in {"GENERATION", "LLM"}):
+        return NOT_A_CALL
+    if str(one.get("level", "")).upper() == "ERROR":
+        return FAILED
+    given = parsed(one.get("input"))
+    output = parsed(one.get("output"))
+    if isinstance(output, Mapping) and isinstance(output.get("choices"), list) and output["choices"]:
+        output = mapping(output["choices"][0]).get("message")
+    answers = messages_of(output, role="assistant", reasoning=True)
+    about = {**mapping(trace.get("metadata")), **mapping(one.get("metadata"))}
+    tools = tools_of(given.get("tools")) if isinstance(given, Mapping) else None
+    return call_or_skip(
+        messages_of(given),
+        answers[-1] if answers else None,
+        finish_reason=text_or_none(mapping(one.get("output")).get("finish_reason")),
+        tools=tools or tools_of(one.get("toolDefinitions") or one.get("tool_definitions")),
+        model=next((found for key in ("model", "providedModelName", "provided_model_name") if (found := text_or_none(one.get(key)))), None),
+        time=time_of(one.get("startTime") or one.get("start_time")),
+        id=text_or_none(one.get("id")),
+        name=text_or_none(one.get("name")),
+        tags=texts(one.get("tags")) or texts(trace.get("tags")),
+        scores={**scores, **_scores(one.get("scores"))},
+        metadata=about,
+    )
+
+
+importer = Importer(
+    title="Langfuse observations (JSON, JSONL, CSV) or a downloaded trace",
+    format="Langfuse table, API v2 and blob storage exports of 2026",
+    read=read,
+)
