@@ -155,6 +155,19 @@ class WireEngine:
         listing = await self._list("/models", {}, _model)
         return listing.items
 
+    async def stored_completions(self, *, model: str | None = None, metadata: Mapping[str, str] | None = None) -> Listing[dict[str, Any]]:
+        """Return the completions that the engine stored (`store: true`), oldest first, each with its input as `messages`."""
+        wanted = {"limit": PAGE, "order": "asc", **({"model": model} if model else {})}
+        wanted |= {f"metadata[{name}]": value for name, value in (metadata or {}).items()}
+        found = await self._list("/chat/completions", wanted, dict)
+        complete = found.complete
+        made = []
+        for one in found.items:
+            asked = await self._list(f"/chat/completions/{quote(str(one['id']), safe='')}/messages", {"limit": PAGE, "order": "asc"}, dict)
+            complete = complete and asked.complete
+            made.append({**one, "messages": list(asked.items)})
+        return Listing(items=made, complete=complete)
+
     async def chat(self, *, model: str, messages: Sequence[Mapping[str, Any]], **sampling: Any) -> ChatAnswer:
         """Ask a model once; no retry here, because answers cost money."""
         body = {"model": model, "messages": list(messages), **sampling}
