@@ -43,7 +43,7 @@ def command(project: Project, select: tuple[str, ...], *, auto_approve: bool) ->
 
     loaded = load(project)
     state, problems = state_of(project, loaded.spec).read()
-    _console.show([*loaded.diagnostics, *problems])
+    _console.show(problems)
     running = [record for record in chosen(state, select) if record.status.bought and not record.status.terminal]
     if not running:
         _console.talk("Nothing to cancel: no such job is unfinished.")

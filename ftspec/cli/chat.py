@@ -65,7 +65,6 @@ def command(  # noqa: PLR0913 click passes each option
     from ftspec.pipeline.planning import load
 
     loaded = load(project)
-    _console.show(loaded.diagnostics)
     models = [_Model(label=address, engine=engine, name=address)] if engine is not None else _trained(loaded, address, base=base)
     sampling = {name: value for name, value in (("temperature", temperature), ("max_tokens", max_tokens)) if value is not None}
     talk = prompt is None and sys.stdin.isatty() and not as_json

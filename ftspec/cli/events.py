@@ -37,7 +37,6 @@ def command(project: Project, job: str, *, follow: bool, every: float, engine: s
     from ftspec.pipeline.planning import load
 
     loaded = load(project)
-    _console.show(loaded.diagnostics)
     name, job_id = _which(loaded, job, engine)
     asyncio.run(_show(loaded, name, job_id, every=every if follow else None, as_json=as_json))
 
