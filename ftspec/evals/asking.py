@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _TRANSIENT: Final = frozenset({408, 409, 425, 429})
 _ABOUT_EVERYTHING: Final = frozenset({401, 403, 404})
+_NOT_FOUND: Final = 404
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 60.0
 _TOO_LONG: Final = 900.0
@@ -46,11 +47,19 @@ class Clock(Protocol):
         ...
 
 
-class NotAnswered(Exception):
-    """One question has no answer. The message is redacted and printable."""
+class _NoAnswer(Exception):
+    """The message is redacted and printable; `permanent`: asking again later would change nothing."""
+
+    def __init__(self, message: str, *, permanent: bool) -> None:
+        super().__init__(message)
+        self.permanent = permanent
 
 
-class Hopeless(Exception):
+class NotAnswered(_NoAnswer):
+    """One question has no answer."""
+
+
+class Hopeless(_NoAnswer):
     """No question will be answered: the key, the model or the money is missing."""
 
 
@@ -86,15 +95,13 @@ class Asker:
         status: int | None = getattr(error, "status", None)
         after: float | None = error.retry_after
         if status in _ABOUT_EVERYTHING or getattr(error, "quota", None) in {"money", "daily"}:
-            raise Hopeless(message) from None
+            raise Hopeless(message, permanent=status == _NOT_FOUND) from None
         if status is not None and status not in _TRANSIENT and status < 500:
-            raise NotAnswered(message) from None
+            raise NotAnswered(message, permanent=True) from None
         if after is not None and after > _TOO_LONG:
-            msg = f"{message} (the engine asks to wait {after:.0f} s)"
-            raise Hopeless(msg) from None
+            raise Hopeless(f"{message} (the engine asks to wait {after:.0f} s)", permanent=False) from None
         if attempt >= self._attempts:
-            msg = f"{message} (after {attempt} attempts)"
-            raise NotAnswered(msg) from None
+            raise NotAnswered(f"{message} (after {attempt} attempts)", permanent=False) from None
         if after is not None:
             self._not_before = max(self._not_before, self._clock.monotonic() + after)
             return after

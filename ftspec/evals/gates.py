@@ -44,12 +44,6 @@ class GateError(FtspecError):
     """A gate is not one."""
 
 
-class GateFailed(FtspecError):
-    """A tuned model does not have what its eval requires."""
-
-    exit_code = 5
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
     """A parsed gate. `p` is `None` where the figures themselves are compared."""

@@ -73,7 +73,7 @@ class RunOptions:
 class Progress:
     """How far a run is; the same object every time, for whoever shows it."""
 
-    total: int | None
+    total: int
     done: int = 0
     counts: Counts = field(default_factory=Counts)
     cached: int = 0
@@ -173,6 +173,7 @@ def _check_items(task: EvalTask, graders: Mapping[str, Grader]) -> int:
     references = [(name, one) for name, grader in graders.items() for one in grader.references() if one.steps[0] == "item"]
     for item in task.items():
         rows += 1
+        _group(task.eval, item)
         for name, reference in references:
             try:
                 reference.value(item.item, None)
@@ -224,6 +225,8 @@ class _Crew:
         self._failures = 0
         self._any_answer = False
         self._unfinished = 0
+        self._all_permanent = True
+        self._permanent = False
         self.show: Callable[[Progress], None] | None = None
         self.progress = Progress(total=0)
         self.error: str | None = None
@@ -232,9 +235,9 @@ class _Crew:
     @property
     def status(self) -> Status:
         """How it ended."""
-        if self.error_code == "refused":
-            return "failed"
-        return "running" if self.error or self._unfinished else "succeeded"
+        if self.error is None:
+            return "succeeded"
+        return "failed" if self._permanent else "running"
 
     async def work(self, connections: int) -> None:
         """Take samples from the stream until it ends or there is no point."""
@@ -247,8 +250,9 @@ class _Crew:
                     group.create_task(self._worker(todo))
         except ExceptionGroup as trouble:
             raise trouble.exceptions[0] from None
-        if self._unfinished and self.error is None:
-            self.error, self.error_code = f"{self._unfinished} samples are not finished", "unanswered"
+        unfinished = self._unfinished + self.progress.total - self.progress.done
+        if unfinished:
+            self._stop("unanswered", f"{unfinished} of {self.progress.total} samples are not finished")
 
     def _todo(self) -> Iterator[tuple[EvalItem, int]]:
         for item in self._task.items():
@@ -265,9 +269,10 @@ class _Crew:
                 return
             await self._one(*pair)
 
-    def _stop(self, code: str, message: str) -> None:
+    def _stop(self, code: str, message: str, *, permanent: bool = False) -> None:
+        """Stop with the first reason; a permanent one makes the eval failed rather than unfinished."""
         if self.error is None:
-            self.error, self.error_code = message, code
+            self.error, self.error_code, self._permanent = message, code, permanent
 
     async def _one(self, item: EvalItem, repeat: int) -> None:
         self._in_flight += 1
@@ -275,7 +280,7 @@ class _Crew:
         try:
             sample = await self._sample(item, repeat, bill)
         except Hopeless as stop:
-            self._stop("refused", str(stop))
+            self._stop("refused", str(stop), permanent=stop.permanent)
             return
         finally:
             self._in_flight -= 1
@@ -294,7 +299,7 @@ class _Crew:
         self._any_answer = self._any_answer or sample.error is None
         self._failures += sample.error is not None
         if not self._any_answer and self._failures >= _HOPELESS_AFTER:
-            self._stop("unanswered", f"the first {self._failures} questions all failed: {sample.error}")
+            self._stop("unanswered", f"the first {self._failures} questions all failed: {sample.error}", permanent=self._all_permanent)
 
     async def _sample(self, item: EvalItem, repeat: int, bill: Bill) -> Sample:
         sampling = _sampling(self._eval.sampling, item, repeat)
@@ -317,6 +322,7 @@ class _Crew:
         try:
             answer = await self._ask.model(self._task.model, item.messages, sampling, bill)
         except NotAnswered as error:
+            self._all_permanent = self._all_permanent and error.permanent
             return msgspec.structs.replace(blank, error=str(error))
         return await self._graded(msgspec.structs.replace(blank, **_answer_of(answer)), item, {}, bill)
 
@@ -330,6 +336,8 @@ class _Crew:
         try:
             grade = await grade_with(grader, seen, item.item, context)
         except (NotAnswered, Hopeless) as error:
+            if isinstance(error, Hopeless):
+                self._stop("refused", f"the judge could not be asked: {error}", permanent=error.permanent)
             return GradeRecord(error=f"the judge could not be asked: {error}", retry=True)
         return GradeRecord(score=grade.score, passed=grade.passed, label=grade.label, detail=grade.detail, error=grade.error)
 

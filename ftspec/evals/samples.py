@@ -10,6 +10,7 @@ grader asks nobody again, added rows ask only for themselves. Nothing here is ev
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
@@ -197,34 +198,44 @@ class Lines:
 
 
 class Run:
-    """The samples of one run, open for appending. Use it as a context manager."""
+    """The samples of one run, open for appending: a context manager."""
 
     def __init__(self, header: RunHeader, path: Path, others: Mapping[Path, RunHeader]) -> None:
         self.header = header
         self.path = path
+        self._others = others
         self._encoder = msgspec.json.Encoder()
-        self._file = path.open("ab")
         self._own: dict[tuple[str, int], bool] = {}
         self.spent: float | None = 0.0
         """What its samples cost so far, answers that were thrown away included."""
         self._cache: dict[str, tuple[Lines, int, Mapping[str, str]]] = {}
-        self._open: list[Lines] = []
-        self._index(path, header, own=True)
-        for other, about in others.items():
-            if other.is_file():
-                self._index(other, about, own=False)
+        self._open = contextlib.ExitStack()
 
-    def _index(self, path: Path, header: RunHeader, *, own: bool) -> None:
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as opening:
+            self._file = opening.enter_context(self.path.open("ab"))
+            for other, about in self._others.items():
+                if other.is_file():
+                    with contextlib.suppress(FtspecError):  # a damaged file of another run is only a smaller cache
+                        self._remember(opening, other, about)
+            lines = self._remember(opening, self.path, self.header)
+            self._file.truncate(lines.end)
+            self._open = opening.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._open.close()
+
+    def _remember(self, opening: contextlib.ExitStack, path: Path, header: RunHeader) -> Lines:
         lines = Lines(path)
-        self._open.append(lines)
+        opening.callback(lines.close)
         for offset, sample in lines:
-            if own:
+            if header is self.header:
                 self._own[sample.key] = sample.finished
                 self.spent = None if sample.cost is None or self.spent is None else self.spent + sample.cost
             if sample.error is None:
                 self._cache[sample.request] = (lines, offset, header.graders)
-        if own:
-            self._file.truncate(lines.end)
+        return lines
 
     def finished(self, item: str, repeat: int) -> bool:
         """Whether this sample needs nothing any more."""
@@ -252,7 +263,7 @@ class Run:
         self._own[sample.key] = sample.finished
 
     def finish(self) -> str:
-        """Sort the samples, drop superseded lines, make the file durable; return its SHA-256."""
+        """Sort the samples, drop superseded lines, make the file durable, close it; return its SHA-256."""
         hashed = hashlib.sha256()
         temporary = self.path.with_suffix(".new")
         lines = Lines(self.path)
@@ -264,15 +275,6 @@ class Run:
             file.flush()
             os.fsync(file.fileno())
         lines.close()
-        self._file.close()
+        self._open.close()
         temporary.replace(self.path)
-        self._file = self.path.open("ab")
         return hashed.hexdigest()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._file.close()
-        for lines in self._open:
-            lines.close()
