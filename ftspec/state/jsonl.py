@@ -230,6 +230,8 @@ class JsonlWriter:
 
     def append(self, *facts: Fact) -> None:
         """Make facts durable, in order: one write, one sync."""
+        if not facts:
+            return
         ledger = self._known()
         self._ledger = None  # until they are durable, nobody knows
         if self._segment is None:

@@ -210,6 +210,7 @@ def _readings(content: bytes) -> list[dict[str, Any]]:
     try:
         first = json.loads(content, object_pairs_hook=lambda pairs: dict(reversed(pairs)))
         last = json.loads(content)
+        _ENCODER.encode([first, last])
     except (ValueError, RecursionError):
         return []
     return [first, last] if isinstance(first, dict) and isinstance(last, dict) else []
