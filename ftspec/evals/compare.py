@@ -9,6 +9,7 @@ but no tests, and are named.
 from __future__ import annotations
 
 import statistics as plain
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -137,7 +138,7 @@ def compare(runs: Sequence[EvalRun], *, by: str | None = None, full: bool = Fals
 def _table(eval_name: str, grader: str, runs: Sequence[EvalRun], by: str | None, *, full: bool) -> Table:
     by_key = {run.key: run for run in runs}
     bases = {run.base for run in runs if run.base is not None}
-    tuned = [run for run in runs if run.key not in bases or run.base is not None]
+    tuned = [run for run in runs if (run.key not in bases or run.base is not None) and (by is None or run.step is None)]
     rows = [_row(run.label, [run], grader, by_key, is_base=True) for run in runs if run.key in bases and run.base is None]
     groups: dict[tuple[str, Any], list[EvalRun]] = {}
     for run in tuned:
@@ -151,9 +152,9 @@ def _table(eval_name: str, grader: str, runs: Sequence[EvalRun], by: str | None,
 
 
 def _group(run: EvalRun, by: str | None, *, full: bool) -> tuple[str, Any]:
-    if by is not None:
-        value = run.axes.get(by)
-        return ("(without it)", None) if by not in run.axes else (f"{by}={axis_text(value)}", axis_text(value))
+    if by is not None and by in run.axes:
+        value = axis_text(run.axes[by])
+        return f"{by}={value}", value
     if full or run.address is None or not any(axis in run.axes for axis in SEED_AXES):
         return run.label, None
     cell = ",".join(f"{axis}={axis_text(value)}" for axis, value in run.axes.items() if axis not in SEED_AXES)
@@ -221,9 +222,10 @@ def _notes(grader: str, rows: Sequence[Row], runs: Sequence[EvalRun], by_key: Ma
         share = plain.fmean(discordant) if discordant else 0.25
         visible = statistics.smallest_visible_difference(n, discordant=max(share, 0.05))
         yield f"{n} items can show a difference of {visible:.2f} or more (4 times in 5); smaller ones may be there and not be seen"
-    if any(len(row.runs) == 1 for row in tuned) and any(axis not in run.axes for run in runs if run.base for axis in SEED_AXES[:1]):
+    cells = Counter(_group(run, None, full=False) for run in runs if run.base is not None and run.step is None)
+    if 1 in cells.values():
         yield "one seed only: another seed could differ by more than these intervals say"
-    compared = [row for row in tuned if row.mean is not None]
+    compared = [row for row in tuned if row.mean is not None and row.runs[0].base is not None]
     if len(compared) > 2:
         best = max(compared, key=lambda row: row.mean or 0.0)
         yield f"`{best.label}` is the best of {len(compared)} on these items: expect a little less on new ones"

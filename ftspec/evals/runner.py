@@ -26,7 +26,7 @@ from ftspec.evals.grading import code_refused, grade_with, sample_of
 from ftspec.evals.money import Bill, Money, Price
 from ftspec.evals.result import Counts, EvalResult, Status, summarise
 from ftspec.evals.samples import GradeRecord, Run, RunHeader, Sample, SampleStore
-from ftspec.evals.template import as_text
+from ftspec.evals.template import Reference, as_text
 from ftspec.fingerprint import digest
 
 if TYPE_CHECKING:
@@ -394,13 +394,14 @@ def _sampling(given: Mapping[str, Any], item: EvalItem, repeat: int) -> dict[str
 
 
 def _group(eval: DesiredEval, item: EvalItem) -> str | None:  # noqa: A002 the word for it
-    """Return the group whose items count as one observation, where the eval names one."""
+    """Return the group whose items count as one observation, where the eval names a (dotted) member to group by."""
     name = eval.options.get("group_by")
     if not isinstance(name, str):
         return None
-    if name not in item.item:
-        raise FtspecError(f"row {item.index + 1} of the dataset of eval `{eval.name}` has no `{name}` to group by")
-    return digest(item.item[name])[:12]
+    try:
+        return digest(Reference(f"item.{name}").value(item.item, None))[:12]
+    except MissingField:
+        raise FtspecError(f"row {item.index + 1} of the dataset of eval `{eval.name}` has no `{name}` to group by") from None
 
 
 def _question(item: EvalItem) -> str:

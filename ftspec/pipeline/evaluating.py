@@ -391,10 +391,16 @@ def eval_runs(wanted: Wanted | Planned, state: State, *, addresses: Iterable[str
             if record.name == one.name and record.scores and keys.key(record.preimage.get("model", {})) == record.key
         }
         runs = {key: _run(wanted, record, jobs, keys, one, store) for key, record in current.items()}
-        wished = {key: run for key, run in runs.items() if chosen is None or run.address in chosen}
+        known = {key: run for key, run in runs.items() if run.base is not None or current[key].job_key in (None, *jobs)}
+        wished = {key: run for key, run in known.items() if chosen is None or run.address in chosen}
         found |= {base: runs[base] for run in wished.values() if (base := run.base or "") in runs}
         found |= wished
-    return sorted(found.values(), key=lambda run: (run.eval, run.base is not None, run.label))
+    return sorted(found.values(), key=_order)
+
+
+def _order(run: EvalRun) -> tuple[Any, ...]:
+    """Sort bases first, then by address, a job's checkpoints before its final model."""
+    return run.eval, run.base is not None, run.address or run.model, run.step is None, run.step or 0
 
 
 def _run(
@@ -423,7 +429,7 @@ def _run(
         base=keys.key(_base_identity(job, one)) if job is not None and one.compare_to is not None else None,
         cost=record.cost,
         currency=record.currency,
-        simulated=_simulated(wanted, job),
+        simulated=_simulated(wanted, job.job.scope if job is not None else identity.get("scope", "")),
         samples=partial(store.samples, record.key) if local else None,
     )
 
@@ -437,16 +443,18 @@ def _local_samples(store: SampleStore, record: RecordedEval) -> bool:
         return hashlib.file_digest(file, "sha256").hexdigest() == record.result_digest
 
 
-def _simulated(wanted: Wanted | Planned, job: Identified | None) -> bool:
+def _simulated(wanted: Wanted | Planned, scope: str) -> bool:
+    """Whether a model lives in a scope of a toy engine."""
     from ftspec.pipeline.planning import profiles
 
-    entry = wanted.spec.engines.get(job.job.engine) if job is not None else None
-    profile = profiles().get(entry.type) if entry is not None else None
-    return profile is not None and profile.simulated
+    known = profiles()
+    return any(known[entry.type].simulated for entry in wanted.spec.engines.values() if entry.scope == scope and entry.type in known)
 
 
 def gate_verdicts(wanted: Wanted | Planned, state: State, *, keys: frozenset[str] | None = None) -> tuple[Verdict, ...]:
     """Return what the `require:` of each eval says of each tuned model that has a finished run (with `keys`: of those runs)."""
+    import msgspec
+
     from ftspec.evals.gates import judge, parse_gate
 
     spec = wanted.spec
@@ -459,5 +467,5 @@ def gate_verdicts(wanted: Wanted | Planned, state: State, *, keys: frozenset[str
         base = by_key.get(run.base or "")
         for gate in spec.evals[run.eval].require if run.base is not None and run.step is None and (keys is None or run.key in keys) else ():
             verdict = judge(parse_gate(gate), run.measured, base.measured if base is not None else None)
-            found.append(replace(verdict, sentence=f"`{run.label}`: {verdict.sentence}"))
+            found.append(msgspec.structs.replace(verdict, sentence=f"`{run.label}`: {verdict.sentence}"))
     return tuple(found)

@@ -95,7 +95,16 @@ def test_by_an_axis_folds_everything_else() -> None:
         ("seed=3", "3", 2),
     ]
     other = run("x", 5, base="base", axes={"rank": 4})
-    assert [row.label for row in compare([*GRID, other], by="rank").tables[0].rows] == ["base", "(without it)", "rank=4"]
+    checkpoint = run("y", 5, base="base", axes={"epochs": 1, "seed": 1}, step=7)
+    rows = compare([*GRID, other, checkpoint], by="rank").tables[0].rows
+    assert [row.label for row in rows] == ["base", "tri/epochs=1", "tri/epochs=3", "rank=4"]
+
+
+def test_checkpoints_are_rows_of_their_own() -> None:
+    """A step is neither a seed nor the final model."""
+    checkpoint = run("c", 5, base="base", axes={"epochs": 1, "seed": 1}, step=7)
+    labels = [row.label for row in compare([*GRID, checkpoint]).tables[0].rows]
+    assert labels == ["base", "tri/epochs=1", "tri/epochs=3", "tri/epochs=1@7"]
 
 
 def test_runs_of_different_bases_are_each_paired_with_their_own() -> None:
@@ -157,6 +166,7 @@ def test_notes_say_what_is_odd_and_what_is_small() -> None:
     text = notes(*grid)
     assert "40 items can show a difference of 0.22 or more (4 times in 5)" in text
     assert "one seed only" in text
+    assert "one seed only" not in notes(*GRID)
     assert "`tri/epochs=3` is the best of 3 on these items" in text
     assert "`tri/epochs=1`: 1 errors, 2 refused, 3 not graded by `exact`, in none of the figures" in text
     assert "toys" in text
