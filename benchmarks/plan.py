@@ -54,8 +54,11 @@ def write_project(folder: Path, jobs: int) -> int:
     launches = [action for action in planned.plan.actions if isinstance(action, LaunchJob)]
     at = "2026-11-20T12:00:00.000Z"
     facts: list[JobFact | FileFact] = [record(launch, at) for launch in launches]
-    for key in {launch.train_key for launch in launches} | {launch.validation_key or "" for launch in launches}:
-        facts.append(FileFact(scope="sandbox", digest=key, at=at, values={"dataset_key": key, "file_id": f"file-{key[:8]}", "status": "uploaded"}))
+    keys = {launch.train_key for launch in launches} | {launch.validation_key or "" for launch in launches}
+    facts += [
+        FileFact(scope="sandbox", digest=key, at=at, values={"dataset_key": key, "file_id": f"file-{key[:8]}", "status": "uploaded"})
+        for key in sorted(keys)
+    ]
     with state_of(planned.project, planned.spec).lock("benchmark") as writer:
         writer.append(*facts)
         writer.compact()

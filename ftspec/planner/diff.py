@@ -41,7 +41,7 @@ def changes(before: RecordedJob, one: Identified, datasets: Mapping[str, Dataset
     """
     if not before.preimage:
         return ()
-    refs = {"train": one.job.train, "validation": one.job.validation}
+    refs = {"train": one.job.train, "validation": one.job.validation, "base_model": one.job.parent}
     found: dict[str, FieldChange] = {}
     for path, old, new in _settings_changed(before.preimage, preimage_of(one)):
         member = path.partition(".")[0]
@@ -135,5 +135,5 @@ def _shown(
         return {"dataset": ref, "digest": value, "rows": rows}
     if member == "base_model" and isinstance(value, Mapping):
         parent = state.jobs.get(value.get("job", ""))
-        return {"job": value.get("job"), "address": parent.address if parent else None}
+        return {"job": value.get("job"), "address": refs.get(member) or (parent.address if parent else None)}
     return value

@@ -97,10 +97,13 @@ class Page:
         return "\n".join(lines)
 
     def _detail(self, text: str, place: str = "") -> str:
-        gap = max(2, 40 - width_of(text))
+        """Return an indented change and its place, on as many lines as it takes."""
+        if len(_INDENT) + width_of(text) > self.width:
+            text = text.replace(" -> ", f"\n{_INDENT}  -> ", 1)
         if not place:
             return _INDENT + text
-        if len(_INDENT) + width_of(text) + gap + width_of(place) > self.width:
+        gap = max(2, 40 - width_of(text))
+        if "\n" in text or len(_INDENT) + width_of(text) + gap + width_of(place) > self.width:
             return f"{_INDENT}{text}\n{_INDENT}  {self.style(place, 'dim')}"
         return _INDENT + text + " " * gap + self.style(place, "dim")
 

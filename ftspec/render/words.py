@@ -41,8 +41,8 @@ def value_text(value: Any) -> str:
         case {"dataset": ref, "digest": str(digest), "rows": rows}:
             size = f" ({count(rows, 'row')})" if isinstance(rows, int) else ""
             return " ".join([*([printable(ref)] if ref else []), digest[:SHORT]]) + size
-        case {"job": str(key), "address": address}:
-            return f"model of {printable(address)}" if address else f"model of job {key[:SHORT]}"
+        case {"job": str(key), "address": address}:  # never cut: parents differ in their keys
+            return f"model of {printable(address)} ({key[:SHORT]})" if address else f"model of job {key[:SHORT]}"
         case str():
             text = printable(redacted(value))
             text = text if text and " " not in text else f'"{text}"'

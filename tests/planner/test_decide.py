@@ -91,6 +91,7 @@ def test_a_child_of_a_changed_parent_is_a_changed_job(world):
     polish = [action for action in plan.actions if isinstance(action, LaunchJob)][1]
     assert polish.after == ("base",)
     assert polish.changes[0].old == {"job": chain(1).key("base"), "address": "base"}
+    assert polish.changes[0].new == {"job": chain(3).key("base"), "address": "base"}
 
 
 @pytest.mark.parametrize("status", ["launched", "queued", "running"])

@@ -100,7 +100,8 @@ def test_every_kind_of_action_has_its_line(make):
     for line in (
         "      seed: (not set) -> 1                    specs/tone.yaml:8:5",
         "      train: cdcdcdcdcdcd (300 rows) -> tone abababababab (302 rows)",
-        "      base_model: model of tone/seed=1 -> model of job cdcdcdcdcdcd",
+        "      base_model: model of tone/seed=1 (abababababab)",
+        "        -> model of job cdcdcdcdcdcd",
         "+/. again  sandbox-small  (replace requested, attempt 2)",
         "+   retry/seed=1  sandbox-small  (retry failed, attempt 2)",
         "<   found  ftjob-9  (found on engine)",
