@@ -88,8 +88,7 @@ class WireEngine:
 
     async def find_files(self, *, name: str, purpose: str) -> Listing[ObservedFile]:
         """Return the files of exactly this name."""
-        params = {"purpose": purpose, "limit": 10_000, "order": "desc"}
-        listing = await self._list("/files", params, lambda value: wire.file(value, clean=self.clean, listed=True))
+        listing = await self._list("/files", {"purpose": purpose}, lambda value: wire.file(value, clean=self.clean, listed=True))
         return Listing(items=[file for file in listing.items if file.name == name], complete=listing.complete)
 
     async def create_job(self, request: JobRequest) -> ObservedJob:

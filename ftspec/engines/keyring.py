@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ftspec.engines.base import EngineError, Listing, Refused
+from ftspec.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -65,7 +66,7 @@ class KeyRing:
             await self.file(file_id)
         engine = self._engines.get(self._owners.get(file_id, ""))
         if engine is None:
-            raise Refused(f"no key of this engine sees the training file `{file_id}`", code="file_not_found")
+            raise Refused(f"no key of this engine sees the training file `{printable(file_id)}`", code="file_not_found")
         job = await engine.create_job(request)
         self._owners[job.id] = self._owners[file_id]
         return job
@@ -103,7 +104,7 @@ class KeyRing:
         await self.file(file_id)
         engine = self._engines.get(self._owners.get(file_id, ""))
         if engine is None:
-            raise Refused(f"no key of this engine sees the file `{file_id}`", code="file_not_found", status=404)
+            raise Refused(f"no key of this engine sees the file `{printable(file_id)}`", code="file_not_found", status=404)
         return await engine.content(file_id)
 
     async def models(self) -> Sequence[Mapping[str, Any]]:
@@ -174,7 +175,7 @@ class KeyRing:
         if job_id not in self._owners:
             await self.job(job_id)
         if job_id not in self._owners:
-            raise Refused(f"no key of this engine sees the job `{job_id}`", code="job_not_found", status=404)
+            raise Refused(f"no key of this engine sees the job `{printable(job_id)}`", code="job_not_found", status=404)
         return self._engines[self._owners[job_id]]
 
     async def _for_model(self, model: str) -> Engine:

@@ -80,6 +80,7 @@ class Wire:
 
     def clean(self, text: str) -> str:
         """Return foreign text without credentials and control characters, at most 1,000 characters."""
+        text = text[:4000]
         if self.account.key is not None:
             text = self.account.key.hide_in(text)
         return printable(redacted(text))[:1000]

@@ -178,3 +178,29 @@ def test_a_cancelled_purchase_is_cancelled(serve, engine_at, asking):
 
     asking(engine_at(server.base_url), scenario)
     assert len(server.jobs) == 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_outcome_lies(seed, serve, engine_at, asking):
+    """Under random trouble: what is bought exists, what was refused or not sent does not, and every purchase is one POST."""
+    server = serve(seed=seed, rate=0.6)
+    server.api.files["file-1"] = {"id": "file-1"}
+
+    async def scenario(engine):
+        outcomes = {}
+        for number in range(60):
+            key = f"{number:064}"
+            body = {"model": "base-small", "training_file": "file-1", "metadata": {"ftspec_key": key}}
+            try:
+                outcomes[key] = (await engine.create_job(JobRequest(key=key, attempt=1, body=body))).id
+            except (NotSent, Refused, UnknownOutcome) as error:
+                outcomes[key] = type(error)
+        return outcomes
+
+    outcomes = asking(engine_at(server.base_url), scenario)
+    there = {job["metadata"]["ftspec_key"]: job["id"] for job in server.jobs.values()}
+    assert server.posts == 60
+    assert len(there) == len(server.jobs)
+    for key, outcome in outcomes.items():
+        assert outcome is UnknownOutcome or there.get(key) == (outcome if isinstance(outcome, str) else None)
+    assert {type(outcome) for outcome in outcomes.values()} == {str, type}
