@@ -331,7 +331,7 @@ def explain(raw: bytes) -> BadRow:
     except _NotFinite:
         return BadRow("not-finite", "the row holds `NaN`, `Infinity` or a number beyond a double, which JSON does not have")
     except json.JSONDecodeError as error:
-        if error.pos >= len(text.rstrip()):
+        if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
             return BadRow("torn-row", "the row ends in the middle: it was written only in part", column=error.colno)
         return BadRow("bad-json", f"the row is not JSON ({error.msg[:1].lower()}{error.msg[1:]})", column=error.colno)
     except RecursionError:

@@ -1,0 +1,309 @@
+"""Every row rule speaks for a row that breaks it, and is silent for the one beside it."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, NamedTuple
+
+import pytest
+
+from ftspec.data.checks import all_codes
+from ftspec.data.checks.base import RowCheck, Setting
+from ftspec.data.findings import Findings
+from ftspec.data.scan import RowRules
+from ftspec.fingerprint import canonical_json
+
+
+class Example(NamedTuple):
+    code: str
+    bad: dict[str, Any]
+    good: dict[str, Any]
+    setting: Setting = Setting()
+
+
+def user(content: Any = "What is the capital of Norway?", **more: Any) -> dict[str, Any]:
+    return {"role": "user", "content": content, **more}
+
+
+def assistant(content: Any = "Oslo.", **more: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": content, **more}
+
+
+def system(content: str = "Be brief.") -> dict[str, Any]:
+    return {"role": "system", "content": content}
+
+
+def rows(*messages: Any, **more: Any) -> dict[str, Any]:
+    return {"messages": list(messages), **more}
+
+
+GOOD = rows(user(), assistant())
+
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}, "days": {"type": "integer"}, "unit": {"enum": ["c", "f"]}},
+            "required": ["city"],
+            "additionalProperties": False,
+        },
+    },
+}
+
+
+def call(arguments: Any = '{"city": "Oslo"}', *, name: str = "weather", id: str = "call_1", **more: Any) -> dict[str, Any]:  # noqa: A002
+    return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}, **more}
+
+
+def calling(*calls: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": None, "tool_calls": list(calls)}
+
+
+def answer(id: str = "call_1") -> dict[str, Any]:  # noqa: A002
+    return {"role": "tool", "tool_call_id": id, "content": "Rain."}
+
+
+def with_tools(*messages: Any, **more: Any) -> dict[str, Any]:
+    return rows(user(), *messages, **{"tools": [TOOL], **more})
+
+
+GOOD_TOOLS = with_tools(calling(call()), answer(), assistant("It rains."))
+
+
+def image(data: bytes, kind: str = "image/png") -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{base64.b64encode(data).decode()}"}}
+
+
+def png(colour: int = 2) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + b"\0\0\0\x01\0\0\0\x01\x08" + bytes([colour]) + b"\0\0\0" + b"\0" * 16
+
+
+def jpeg(components: int = 3) -> bytes:
+    return b"\xff\xd8" + b"\xff\xe0\x00\x04ab" + b"\xff\xc0\x00\x0b\x08\x00\x01\x00\x01" + bytes([components]) + b"\0" * 8
+
+
+def seen(*parts: Any) -> dict[str, Any]:
+    return rows(user([{"type": "text", "text": "What is this?"}, *parts]), assistant("A dot."))
+
+
+GOOD_IMAGE = seen(image(png()))
+
+
+def pair(preferred: str = "Oslo.", other: str = "Bergen.", **more: Any) -> dict[str, Any]:
+    return {
+        "input": {"messages": [user()]},
+        "preferred_output": [assistant(preferred)],
+        "non_preferred_output": [assistant(other)],
+        **more,
+    }
+
+
+PREFERENCE = Setting(format="preference")
+REINFORCEMENT = Setting(format="reinforcement")
+COMPLETION = Setting(format="completion")
+SAFETY = Setting(safety=True)
+KEY = "sk-proj-" + "aB3dE5fG7hJ9kL1mN2pQ4rS6"
+
+EXAMPLES = [
+    Example("no-messages", {"text": "x"}, GOOD),
+    Example("no-messages", {"messages": "x"}, GOOD),
+    Example("no-messages", {"messages": []}, GOOD),
+    Example("no-messages", {"messages": [user(), "x", assistant()]}, GOOD),
+    Example("unknown-role", rows({"role": "bot", "content": "x"}, user(), assistant()), GOOD),
+    Example("unknown-role", rows({"content": "x"}, user(), assistant()), GOOD),
+    Example("unknown-role", rows({"role": 1, "content": "x"}, user(), assistant()), GOOD),
+    Example(
+        "unknown-role",
+        rows({"role": "developer", "content": "x"}, user(), assistant()),
+        rows(system(), user(), assistant()),
+        Setting(roles=frozenset({"system", "user", "assistant"})),
+    ),
+    Example("unknown-role", pair(preferred_output=[{"role": "bot", "content": "x"}, assistant()]), pair(), PREFERENCE),
+    Example("unknown-message-key", rows(user(mood="glad"), assistant()), rows(user(name="Kari"), assistant())),
+    Example("unknown-message-key", rows(user(), assistant(reasoning_content="hm")), rows(user(), assistant(weight=1))),
+    Example("unknown-message-key", rows(user(tool_calls=[]), assistant()), GOOD),
+    Example("unknown-key", GOOD | {"extra": 1}, GOOD | {"parallel_tool_calls": True, "tools": [TOOL]}),
+    Example("unknown-key", GOOD | {"customer": 1}, GOOD | {"customer_id": 1}, Setting(columns=frozenset({"customer_id"}))),
+    Example("unknown-key", pair(extra=1), pair(), PREFERENCE),
+    Example("unknown-key", {"prompt": "a", "completion": "b", "c": 1}, {"prompt": "a", "completion": "b"}, COMPLETION),
+    Example("no-assistant", rows(system(), user()), GOOD),
+    Example("last-not-assistant", rows(user(), assistant(), user("Thanks.")), GOOD),
+    Example("bad-weight", rows(user(), assistant(weight=2)), rows(user(), assistant(weight=1))),
+    Example("bad-weight", rows(user(), assistant(weight=True)), rows(user(), assistant(weight=0), user(), assistant(weight=1))),
+    Example("bad-weight", rows(user(), assistant(weight="1")), GOOD),
+    Example("bad-weight", rows(user(), assistant(weight=0)), GOOD),
+    Example("bad-weight", rows(user(), assistant(), user(), assistant(weight=0)), GOOD),
+    Example("empty-content", rows(user(""), assistant()), GOOD),
+    Example("empty-content", rows(user(None), assistant()), GOOD_TOOLS),
+    Example("empty-content", rows(user(), assistant("")), GOOD),
+    Example("empty-content", rows(user(), assistant(" \n")), GOOD),
+    Example("empty-content", rows(user(), assistant(None)), rows(user(), assistant(None, refusal="No."))),
+    Example("empty-content", rows({"role": "user"}, assistant()), GOOD),
+    Example("empty-content", rows(user([]), assistant()), GOOD_IMAGE),
+    Example("empty-content", rows(user(7), assistant()), GOOD),
+    Example("no-user", rows(system(), assistant()), GOOD),
+    Example("system-not-first", rows(user(), system(), assistant()), rows(system(), user(), assistant())),
+    Example("system-not-first", rows(system(), system("Be kind."), user(), assistant()), GOOD),
+    Example("special-token", rows(user("end <|endoftext|>"), assistant()), rows(user("a <| b |> c"), assistant())),
+    Example("special-token", {"prompt": "a", "completion": "b<|fim_middle|>"}, {"prompt": "a", "completion": "b"}, COMPLETION),
+    Example("outer-space", rows(user(), assistant(" Oslo.")), rows(user(" Where? "), assistant())),
+    Example("outer-space", rows(user(), assistant("Oslo.\n")), GOOD),
+    Example("outer-space", rows(user(), assistant("Oslo.\u3000")), GOOD),
+    Example(
+        "target-in-prompt",
+        rows(user("Repeat: the quick brown fox jumps over it"), assistant("the quick brown fox jumps")),
+        rows(user("Is it billing or shipping?"), assistant("billing")),
+    ),
+    Example("bad-tools", with_tools(assistant(), tools="weather"), with_tools(assistant())),
+    Example("bad-tools", with_tools(assistant(), tools=[{"name": "weather"}]), GOOD_TOOLS),
+    Example("bad-tools", with_tools(assistant(), tools=[TOOL, TOOL]), GOOD_TOOLS),
+    Example("bad-tools", with_tools(assistant(), tools=[{"type": "function", "function": {}}]), GOOD_TOOLS),
+    Example("bad-tools", with_tools(assistant(), tools=[{"type": "function", "function": {"name": "f", "parameters": []}}]), GOOD_TOOLS),
+    Example("bad-tools", with_tools(assistant(), parallel_tool_calls="no"), GOOD_TOOLS),
+    Example("bad-tool-call", with_tools(calling(call() | {"type": "custom"})), with_tools(calling(call()))),
+    Example("bad-tool-call", with_tools(calling({"type": "function", "function": {"name": "weather", "arguments": "{}"}})), GOOD_TOOLS),
+    Example("bad-tool-call", with_tools(calling(call(), call())), GOOD_TOOLS),
+    Example("bad-tool-call", with_tools(assistant("x", tool_calls="weather")), GOOD_TOOLS),
+    Example("bad-tool-call", with_tools(calling({"id": "a", "type": "function"})), GOOD_TOOLS),
+    Example("bad-arguments", with_tools(calling(call({"city": "Oslo"}))), GOOD_TOOLS),
+    Example("bad-arguments", with_tools(calling(call("{city: Oslo}"))), GOOD_TOOLS),
+    Example("bad-arguments", with_tools(calling(call("[1]"))), GOOD_TOOLS),
+    Example("arguments-schema", with_tools(calling(call("{}"))), GOOD_TOOLS),
+    Example("arguments-schema", with_tools(calling(call('{"city": 1}'))), GOOD_TOOLS),
+    Example(
+        "arguments-schema",
+        with_tools(calling(call('{"city": "Oslo", "days": 1.5}'))),
+        with_tools(calling(call('{"city": "Oslo", "days": 2}'))),
+    ),
+    Example("arguments-schema", with_tools(calling(call('{"city": "Oslo", "days": true}'))), GOOD_TOOLS),
+    Example(
+        "arguments-schema",
+        with_tools(calling(call('{"city": "Oslo", "unit": "k"}'))),
+        with_tools(calling(call('{"city": "Oslo", "unit": "c"}'))),
+    ),
+    Example("arguments-schema", with_tools(calling(call('{"city": "Oslo", "x": 1}'))), GOOD_TOOLS),
+    Example("undeclared-tool", with_tools(calling(call(name="wether"))), GOOD_TOOLS),
+    Example("undeclared-tool", rows(user(), calling(call())), GOOD_TOOLS),
+    Example("orphan-tool-message", with_tools(answer(), assistant()), GOOD_TOOLS),
+    Example("orphan-tool-message", with_tools(calling(call()), answer("call_2"), assistant()), GOOD_TOOLS),
+    Example("unanswered-call", with_tools(calling(call()), assistant()), with_tools(calling(call()))),
+    Example("unanswered-call", with_tools(calling(call(), call(id="call_2")), answer(), assistant()), GOOD_TOOLS),
+    Example(
+        "parallel-calls",
+        with_tools(calling(call(), call(id="call_2")), parallel_tool_calls=False),
+        with_tools(calling(call()), parallel_tool_calls=False),
+    ),
+    Example("legacy-functions", rows(user(), assistant(None, function_call={"name": "f", "arguments": "{}"})), GOOD_TOOLS),
+    Example("legacy-functions", GOOD | {"functions": []}, GOOD_TOOLS),
+    Example("legacy-functions", rows(user(), {"role": "function", "name": "f", "content": "x"}, assistant()), GOOD_TOOLS),
+    Example("unknown-part", seen({"type": "video", "video": "x"}), GOOD_IMAGE),
+    Example("unknown-part", seen("text"), GOOD_IMAGE),
+    Example("unknown-part", seen({"type": "text"}), GOOD_IMAGE),
+    Example("unknown-part", seen({"type": "image_url"}), GOOD_IMAGE),
+    Example("image-role", rows(user(), {"role": "assistant", "content": [image(png())]}), GOOD_IMAGE),
+    Example("too-many-images", seen(*[image(png())] * 11), seen(*[image(png())] * 10)),
+    Example("too-many-images", seen(*[image(png())] * 3), seen(*[image(png())] * 2), Setting(max_images=2)),
+    Example("bad-image", seen(image(b"GIF89a", "image/gif")), GOOD_IMAGE),
+    Example("bad-image", seen(image(b"not an image")), GOOD_IMAGE),
+    Example("bad-image", seen(image(png(0))), seen(image(png(6)))),
+    Example("bad-image", seen(image(jpeg(4), "image/jpeg")), seen(image(jpeg(3), "image/jpeg"))),
+    Example("bad-image", seen(image(png() + b"\0" * 2000)), GOOD_IMAGE, Setting(max_image_bytes=1000)),
+    Example("bad-image", seen({"type": "image_url", "image_url": {"url": "data:image/png;base64,!!!"}}), GOOD_IMAGE),
+    Example("image-url", seen({"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}), GOOD_IMAGE),
+    Example("preference-shape", {"preferred_output": [assistant()], "non_preferred_output": [assistant("No.")]}, pair(), PREFERENCE),
+    Example("preference-shape", {"input": {"messages": [user()]}, "preferred_output": [assistant()]}, pair(), PREFERENCE),
+    Example("preference-shape", pair(preferred_output="Oslo."), pair(), PREFERENCE),
+    Example(
+        "old-preference-names",
+        {"input": {"messages": [user()]}, "preferred_completion": [assistant()], "non_preferred_completion": [assistant("No.")]},
+        pair(),
+        PREFERENCE,
+    ),
+    Example("preference-output", pair(preferred_output=[user()]), pair(), PREFERENCE),
+    Example("preference-output", pair(preferred_output=[system(), assistant()]), pair(), PREFERENCE),
+    Example("same-outputs", pair("Oslo.", "Oslo."), pair(), PREFERENCE),
+    Example("input-ends-with-assistant", pair(input={"messages": [user(), assistant()]}), pair(), PREFERENCE),
+    Example(
+        "preference-not-text",
+        pair(input={"messages": [user([{"type": "text", "text": "x"}, image(png())])]}),
+        pair(input={"messages": [user([{"type": "text", "text": "x"}])]}),
+        PREFERENCE,
+    ),
+    Example("last-not-user", rows(user(), assistant(), answer="Oslo"), rows(user(), reference="Oslo"), REINFORCEMENT),
+    Example(
+        "missing-item-key",
+        rows(user(), other="x"),
+        rows(user(), reference={"city": "Oslo"}),
+        Setting(format="reinforcement", item_keys=("reference.city",)),
+    ),
+    Example("bad-completion", {"prompt": "a"}, {"prompt": "a", "completion": "b"}, COMPLETION),
+    Example("bad-completion", {"prompt": "a", "completion": ""}, {"prompt": "", "completion": "b"}, COMPLETION),
+    Example("secret", rows(user(f"my key is {KEY}"), assistant()), rows(user("my key is sk-something"), assistant()), SAFETY),
+    Example(
+        "personal-data", rows(user("write to kari@nordmann.no"), assistant()), rows(user("write to a@example.com"), assistant()), SAFETY
+    ),
+]
+
+
+def said(row, setting):
+    findings = Findings()
+    RowRules(setting, findings).check(row, canonical_json(row), 1)
+    return {one.code: one.message for one in findings.all()}
+
+
+NAMES = [f"{number}-{example.code}" for number, example in enumerate(EXAMPLES)]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=NAMES)
+def test_a_row_that_breaks_a_rule_is_told(example):
+    """The rule's code is among what is said about the row, in a sentence without a full stop."""
+    found = said(example.bad, example.setting)
+    assert example.code in found
+    assert not found[example.code].endswith(".")
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=NAMES)
+def test_a_row_that_keeps_a_rule_is_not_told(example):
+    """The row beside it is fine by this rule."""
+    assert example.code not in said(example.good, example.setting)
+
+
+@pytest.mark.parametrize(("row", "form"), [(GOOD, "chat"), (GOOD_TOOLS, "chat"), (GOOD_IMAGE, "chat"), (pair(), "preference")])
+def test_good_rows_break_no_rule(row, form):
+    """Rows as the documentation shows them pass without a word."""
+    assert said(row, Setting(format=form)) == {}
+
+
+def test_every_row_rule_has_an_example():
+    """No row rule is without a row that triggers it and one that does not."""
+    rules = {code for code, rule in all_codes().items() if issubclass(rule, RowCheck)}
+    assert rules == {example.code for example in EXAMPLES}
+
+
+def test_every_rule_explains_itself():
+    """A rule's docstring has a sentence, why it matters and what to do; its help is one line."""
+    for code, rule in all_codes().items():
+        text = rule.__doc__ or ""
+        assert "Why:" in text, code
+        assert "Fix:" in text, code
+        assert text.split("\n")[0].strip().endswith("."), code
+        assert rule.help, code
+        assert "\n" not in rule.help, code
+
+
+def test_sentences_hold_no_text_of_the_row():
+    """What a row says never appears in what is said about it; keys, roles and tool names are cut short and printable."""
+    poison = "\x1b[31mPOISON"
+    row = {
+        "messages": [{"role": poison, "content": poison, poison: poison}, {"role": "assistant", "content": f" {poison} <|im_end|>"}],
+        poison: poison,
+        "tools": [{"type": "function", "function": {"name": poison, "parameters": {"required": [poison]}}}],
+    }
+    for sentence in said(row, Setting()).values():
+        assert "\x1b" not in sentence
+    text = {
+        "messages": [{"role": "user", "content": "SECRETTEXT"}, {"role": "assistant", "content": " SECRETTEXT <|im_end|>", "weight": 3}]
+    }
+    assert not any("SECRETTEXT" in sentence for sentence in said(text, Setting()).values())

@@ -1,0 +1,118 @@
+"""The fast lane, and odd rows: laws over rows that nobody would write."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftspec.data.boring import PlainChat, is_boring, is_boring_dict
+from ftspec.data.checks import row_checks
+from ftspec.data.checks.base import Setting
+from ftspec.data.scan import Order, Scanner
+from ftspec.data.tally import Tally
+from ftspec.data.transforms import Row
+from ftspec.fingerprint import canonical_json
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 2)
+    | st.sampled_from(["", " ", "user", "assistant", "system", "tool", "x", " padded ", "<|im_start|>", "function", "{}", "call_1"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["role", "content", "tool_calls", "id", "type", "function", "name", "arguments", "text", "image_url", "url", "weight"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+messages = st.lists(
+    st.fixed_dictionaries({}, optional={"role": values, "content": values, "tool_calls": values, "tool_call_id": values, "weight": values})
+    | values,
+    max_size=4,
+)
+odd_rows = st.fixed_dictionaries(
+    {},
+    optional={
+        "messages": messages | values,
+        "tools": values,
+        "input": st.fixed_dictionaries({}, optional={"messages": messages | values, "tools": values}) | values,
+        "preferred_output": messages | values,
+        "non_preferred_output": messages | values,
+        "prompt": values,
+        "completion": values,
+        "parallel_tool_calls": values,
+    },
+)
+
+
+@given(row=odd_rows, form=st.sampled_from(["chat", "preference", "reinforcement", "completion", "eval"]))
+def test_no_row_however_odd_makes_a_rule_fail(row, form):
+    """Rules, formats and counts take any JSON object."""
+    setting = Setting(format=form, safety=True, item_keys=("a.b",))
+    canonical = canonical_json(row)
+    for rule in row_checks(setting):
+        assert all(isinstance(sentence, str) for sentence in rule.find(row))
+    tally = Tally(Order(path="x", setting=setting, tokenizer="estimate", statistics=True, hashes=True))
+    tally.add([Row(row, canonical, "", 1, "x")])
+    assert tally.report().counts[""].rows == 1
+
+
+plain_texts = st.sampled_from(
+    [
+        "x",
+        " x",
+        "x ",
+        "  ",
+        "",
+        "<|im_end|>",
+        "|",
+        "a sentence that is long enough to be a copy",
+        "yes, a sentence that is long enough to be a copy!",
+        "\u3000",
+        "ok",
+    ]
+)
+plain_rows = st.fixed_dictionaries(
+    {
+        "messages": st.lists(
+            st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant", "tool"]), "content": plain_texts}), max_size=4
+        )
+    },
+    optional={"extra": st.integers()},
+)
+
+
+@given(row=plain_rows, columns=st.sampled_from([frozenset(), frozenset({"extra"})]))
+def test_the_fast_lane_passes_no_row_that_a_rule_would_stop(row, columns):
+    """A row that is called boring breaks no rule, so passing it over changes nothing."""
+    canonical = canonical_json(row)
+    setting = Setting(columns=columns)
+    told = [sentence for rule in row_checks(setting) for sentence in rule.find(row)]
+    if is_boring_dict(row, canonical, columns):
+        assert told == []
+    try:
+        plain = msgspec.convert(row, PlainChat)
+    except msgspec.ValidationError:
+        return
+    if is_boring(plain.messages, canonical):
+        assert told == []
+
+
+@given(rows=st.lists(plain_rows | odd_rows, max_size=6), style=st.sampled_from(["compact", "spaced", "crlf"]))
+def test_the_fast_lane_gives_the_rows_and_problems_of_the_slow_one(rows, style):
+    """With and without the fast lane a file has the same rows, the same bytes and the same problems."""
+    end = "\r\n" if style == "crlf" else "\n"
+    block = "".join(json.dumps(row, separators=(",", ":") if style == "compact" else None) + end for row in rows).encode()
+    fast = Scanner(Order(path="x", setting=Setting()))
+    slow = Scanner(Order(path="x", setting=Setting()))
+    slow._plain = None
+    assert [(row.canonical, row.line) for row in fast.rows(block)] == [(row.canonical, row.line) for row in slow.rows(block)]
+    assert fast.findings.all() == slow.findings.all()
