@@ -27,7 +27,7 @@ NOISE = ["I write from Berlin.", "We bought it last week.", "Order 4711.", "It i
 
 def tickets(count: int, *, seed: int) -> list[dict[str, Any]]:
     """Chat rows: a ticket with typos and chatter, and its class."""
-    chance, rows = random.Random(seed), []
+    chance, rows = random.Random(seed), []  # noqa: S311 reproducible rows
     for _ in range(count):
         label = chance.choice(sorted(PHRASES))
         words = [typo(word, chance) if chance.random() < 0.15 else word for word in chance.choice(PHRASES[label]).split()]

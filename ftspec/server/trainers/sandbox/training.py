@@ -153,7 +153,7 @@ class Attempt:
         per_epoch = math.ceil(objective.size / self._settings["batch_size"])
         total = per_epoch * self._settings["n_epochs"]
         every = math.ceil(total / _TOLD)
-        rate = BASE_RATE * self._settings["learning_rate_multiplier"]
+        rate = BASE_RATE[self._job.method] * self._settings["learning_rate_multiplier"]
         began, table = self._now(), _Table(self._job.method)
         for step, batch in enumerate(self._batches(objective.size), start=1):
             self._tick()
