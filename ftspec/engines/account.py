@@ -19,7 +19,7 @@ _SUFFIX = 3
 
 
 class Secret:
-    """A key that does not show itself."""
+    """A key (not empty) that does not show itself."""
 
     __slots__ = ("_value",)
 
@@ -39,8 +39,6 @@ class Secret:
 
     def hide_in(self, text: str) -> str:
         """Return `text` without the key, whole or with its middle masked (`sk-...CRET`)."""
-        if not self._value:
-            return text
         text = text.replace(self._value, "[redacted]")
         return _MASKED.sub(lambda match: "[redacted]" if self._could_be(match.group()) else match.group(), text)
 

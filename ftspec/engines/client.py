@@ -269,7 +269,8 @@ class WireEngine:
     async def _read(self, path: str, *, parse: Callable[[Any], Any] | None, seconds: float | None = None, **request: Any) -> Any:
         """GET until there is a clear answer: what `parse` makes of a 2xx (`None`: the reply), else the error."""
         deadline = self._clock.monotonic() + self._patience
-        for pause in (*_PAUSES, None):
+        pauses = iter(_PAUSES)
+        while True:
             reply = await self._send("GET", path, seconds=seconds or self.timeouts.read, **request)
             if isinstance(reply, Reply) and reply.ok:
                 try:
@@ -277,13 +278,13 @@ class WireEngine:
                 except wire.NotIt:
                     pass
             error = self._error(reply, doing="the question")
+            pause = next(pauses, None)
             if pause is None or not _worth_asking_again(error):
                 raise error
             wait = max(pause, error.retry_after or 0.0)
             if self._clock.monotonic() + wait > deadline:
                 raise error
             await self._clock.sleep(wait)
-        raise AssertionError
 
     async def _send(self, method: str, path: str, **request: Any) -> Reply | Unreachable | Lost:
         try:

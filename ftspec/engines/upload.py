@@ -146,18 +146,20 @@ async def _in_parts(
 async def _part(engine: WireEngine, path: str, data: bytes, progress: Callable[[int], None] | None) -> str:
     """Send one part, again if need be: a part that nobody completes buys nothing."""
     form = _Form(fields={}, filename="part", part="data", size=len(data))
-    for left in reversed(range(_PART_TRIES)):
+    tries = 0
+    while True:
+        tries += 1
         try:
             found = await _before_purchase(_post(engine, f"{path}/parts", _Body(form, io.BytesIO(data), None), _part_id))
         except NotSent:
-            if not left:
+            if tries == _PART_TRIES:
                 raise
-            await engine.pause_before_retry(_PART_TRIES - left)
-            continue
-        if progress is not None:
-            progress(len(data))
-        return found
-    raise AssertionError
+            await engine.pause_before_retry(tries)
+        else:
+            break
+    if progress is not None:
+        progress(len(data))
+    return found
 
 
 async def _before_purchase(request: Awaitable[T]) -> T:

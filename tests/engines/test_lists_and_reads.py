@@ -181,3 +181,10 @@ def test_asking_to_wait_is_obeyed_while_patience_lasts(serve, engine_at, asking,
         asking(engine_at(server.base_url), lambda engine: engine.job("ftjob-00000001"))
     assert caught.value.retry_after == 3600
     assert clock.slept == [7.0]
+
+
+def test_a_model_without_a_name_is_left_out(serve, engine_at, asking):
+    """A list of models is as good as its rows."""
+    server = serve(Fault("broken row", on="GET /models"))
+    models = asking(engine_at(server.base_url), lambda engine: engine.models())
+    assert [model["id"] for model in models] == ["base-small", "base-large"]

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -33,6 +34,15 @@ def test_a_missing_key_names_its_variable():
         opened("openai", environ={"OPENAI_API_KEY": "sk-1"}, api_key_env="TEAM_KEY")
     with pytest.raises(KeyMissing, match="`TEAM_KEY` is not set"):
         opened(base_url="http://127.0.0.1:1/v1", api_key_env="TEAM_KEY")
+
+
+def test_an_engine_type_without_a_usual_variable_asks_for_one():
+    """Where a key is needed and no variable is usual, the entry must name it."""
+    profile = replace(load_profiles()["openai"], api_key_env=None)
+    entry = EngineEntry(name="mine", type="openai", scope="mine")
+    with pytest.raises(KeyMissing) as caught:
+        open_engine(entry, profile=profile, environ={"OPENAI_API_KEY": "sk-1"}, trust=())
+    assert "api_key_env" in caught.value.help
 
 
 def test_an_engine_that_needs_no_key_opens_without():
@@ -170,6 +180,9 @@ class TestSeveralKeys:
             assert len((await ring.events(theirs["id"])).items) > 50
             assert await ring.checkpoints(theirs["id"])
             trained = (await ring.job(theirs["id"])).model
+            assert trained in [model["id"] for model in await ring.models()]
+            assert await ring.account("TEAM_A").job(theirs["id"]) is None
+            assert await ring.server_time() is None
             assert (await ring.chat(model=trained, messages=[{"role": "user", "content": "hi"}])).text.startswith(trained)
             pieces = [piece async for piece in ring.chat_stream(model=trained, messages=[{"role": "user", "content": "hi"}])]
             assert pieces[:2] == [trained, "says:"]

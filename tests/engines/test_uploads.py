@@ -139,7 +139,7 @@ def test_a_large_file_goes_in_parts(small_parts, serve, engine_at, asking):
     assert hashlib.md5(content, usedforsecurity=False).hexdigest().encode() in complete.body
 
 
-@pytest.mark.parametrize("kind", ["reset before", "500 before", "html before", "cut after"])
+@pytest.mark.parametrize("kind", ["reset before", "500 before", "html before", "cut after", "list after", "wrong json after"])
 def test_a_lost_part_is_sent_again(kind, small_parts, serve, engine_at, asking):
     """A part that nobody completes is no file."""
     server = serve(Fault(kind, on=PARTS, skip=1, times=2))
@@ -174,6 +174,13 @@ def test_only_the_last_step_can_be_unknown(route, outcome, small_parts, serve, e
     with pytest.raises(outcome):
         send(engine_at, asking, server, io.BytesIO(b"x" * 2000))
     assert len(server.files) == (outcome is UnknownOutcome)
+
+
+@pytest.mark.parametrize("kind", ["list after", "wrong json after", "html after"])
+def test_a_completion_without_a_file_is_unknown(kind, small_parts, serve, engine_at, asking):
+    """The last answer must hold the file."""
+    with pytest.raises(UnknownOutcome):
+        send(engine_at, asking, serve(Fault(kind, on="POST /uploads/*/complete")), io.BytesIO(b"x" * 2000))
 
 
 def test_an_unreachable_engine_was_sent_nothing(small_parts, engine_at, asking, closed_port):

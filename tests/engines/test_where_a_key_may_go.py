@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftspec.engines.base import JobRequest
+from ftspec.engines.account import Account, Secret
+from ftspec.engines.base import JobRequest, NotSent
+from ftspec.engines.client import WireEngine
 from ftspec.engines.open import open_engine
 from ftspec.engines.origin import OriginRefused, check_origin, ignored_variables, parse_base_url, parse_origin
 from ftspec.engines.profiles import load_profiles
@@ -198,6 +200,15 @@ def test_an_origin_has_no_path():
     assert str(parse_origin("https://tunes.example.com/")) == "https://tunes.example.com"
     with pytest.raises(OriginRefused, match="more than an origin"):
         parse_origin("https://tunes.example.com/v1")
+
+
+def test_the_gate_stops_what_leaves_for_another_origin(serve, clock, asking, canary):
+    """Even a client that was given two different addresses sends nothing beyond its origin."""
+    server, elsewhere = serve(), serve()
+    account = Account(origin=parse_origin(server.origin), base_url=elsewhere.base_url, key=Secret(canary))
+    with pytest.raises(NotSent, match="another origin"):
+        asking(WireEngine(account, profile=OPENAI, scope="test", clock=clock), lambda engine: engine.models())
+    assert server.requests == elsewhere.requests == []
 
 
 def test_ambient_variables_change_nothing(serve, engine_at, asking, monkeypatch, canary):
