@@ -106,7 +106,7 @@ def place_of(job: DesiredJob, path: str = "") -> Place | None:
 def _same_key(first: DesiredJob, second: DesiredJob) -> Diagnostic:
     at = place_of(first)
     return Diagnostic(
-        code="duplicate-job",
+        code="identical-jobs",
         severity=Severity.ERROR,
         message=f"`{printable(second.address)}` would train the same model as `{printable(first.address)}`",
         at=place_of(second),

@@ -1,7 +1,8 @@
 """Like cells of a matrix folded into one entry, so that a grid of a thousand jobs reads in five lines.
 
 Launches are alike when they are of one experiment on one engine, are launched for one reason,
-and change the same settings. Two alike are still shown one by one: three make a group.
+and change the same settings (in the same way, unless there are many ways). Two alike are still
+shown one by one: three make a group.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ftspec.address import axis_text
 from ftspec.render.words import change_text, natural, place_text
 
 FEWEST = 3
+MOST_CHANGES = 4
 
 
 class Cells(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,10 +59,19 @@ def fold(launches: Sequence[LaunchJob], *, full: bool = False) -> list[LaunchJob
     for launch in launches:
         groups.setdefault(_likeness(launch), []).append(launch)
     entries: list[LaunchJob | Cells] = []
-    for group in groups.values():
-        group.sort(key=_naturally)
-        entries += [_cells(group)] if len(group) >= FEWEST else group
+    for alike in groups.values():
+        for group in _by_change(alike):
+            group.sort(key=_naturally)
+            entries += [_cells(group)] if len(group) >= FEWEST else group
     return entries
+
+
+def _by_change(alike: list[LaunchJob]) -> list[list[LaunchJob]]:
+    """Split launches by what exactly changed, as long as that makes few groups (each child of a chain has a change of its own)."""
+    groups: dict[tuple[str, ...], list[LaunchJob]] = {}
+    for launch in alike:
+        groups.setdefault(tuple(map(change_text, launch.changes)), []).append(launch)
+    return list(groups.values()) if len(groups) <= MOST_CHANGES else [alike]
 
 
 def _naturally(launch: LaunchJob) -> list[str | int]:

@@ -286,14 +286,17 @@ def test_nothing_is_sent_for_jobs_that_are_not_launched(world):
     assert not [action for action in one.plan(state).actions if isinstance(action, UploadFile)]
 
 
-def test_one_suffix_for_different_data_is_a_warning(world):
-    """People find models by suffix, so both jobs are named; the changed data of one job is not a second meaning."""
-    one = world.of(world.job("a", suffix="v1"), world.job("b", suffix="v1", train="other"))
-    assert [problem.code for problem in one.plan().diagnostics] == ["suffix-reused"]
+def test_a_suffix_that_labels_other_data_already_is_a_warning(world):
+    """People find models by suffix, so both jobs are named, once; the changed data of one job is not a second meaning."""
+    bought = world.of(world.job("a", suffix="v1")).applied()
     changed = world.of(world.job("a", suffix="v1"), datasets=(world.dataset(version=2),))
-    assert changed.plan(world.of(world.job("a", suffix="v1")).applied()).diagnostics == ()
-    later = world.of(world.job("c", suffix="v1", train="other"))
-    assert [problem.code for problem in later.plan(world.of(world.job("a", suffix="v1")).applied()).diagnostics] == ["suffix-reused"]
+    assert changed.plan(bought).diagnostics == ()
+    later = world.of(*(world.job(f"c/seed={n}", seed=n, suffix="v1", train="other") for n in (1, 2)))
+    (problem,) = later.plan(bought).diagnostics
+    assert (problem.code, problem.severity.value) == ("suffix-recorded", "warning")
+    assert problem.message == "suffix `v1` of `c/seed=1` already labels other data, in `a`"
+    same = world.of(world.job("c", suffix="v1", seed=9))
+    assert same.plan(bought).diagnostics == ()
 
 
 def test_the_options_that_shaped_a_plan_are_kept_with_it(world):

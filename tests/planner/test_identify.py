@@ -35,7 +35,7 @@ def test_two_jobs_with_one_key_are_an_error_at_both_places(world):
     ]
     _, problems = identify(jobs, world.of(*jobs).facts)
     (problem,) = problems
-    assert problem.code == "duplicate-job"
+    assert problem.code == "identical-jobs"
     assert "`a/seed=1`" in problem.message
     assert "`b/seed=1`" in problem.message
     assert "replicate" in (problem.help or "")

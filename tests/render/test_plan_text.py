@@ -51,8 +51,10 @@ def test_folded_cells_share_their_changes(make):
     text = to_text(make.plan(*same))
     assert text.count("epochs: 1 -> 3") == 1
     assert "+/. t: 4 jobs" in text
-    different = [make.changed(f"t/seed={n}", make.change(old=n)) for n in range(4)]
-    assert "epochs: 4 different changes             specs/tone.yaml:8:5" in to_text(make.plan(*different))
+    different = [make.changed(f"t/seed={n}", make.change(old=n)) for n in range(5)]
+    assert "epochs: 5 different changes             specs/tone.yaml:8:5" in to_text(make.plan(*different))
+    two = [make.changed(f"t/seed={n}", make.change(old=n % 2)) for n in range(6)]
+    assert to_text(make.plan(*two)).count("+/. t: 3 jobs") == 2
 
 
 def test_two_cells_and_unlike_cells_are_not_folded(make):
