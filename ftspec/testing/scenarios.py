@@ -15,7 +15,9 @@ In expected output `[..]` stands for any text within a line and a line `...` for
 A last line `? 3` is the exit code where it is not 0. `<!-- scenario: copy examples -->`
 copies a file or folder of the repository into the folder first, `<!-- scenario: slow -->`
 marks the test slow and `<!-- scenario: needs NAME -->` skips it (with a message) where the
-program NAME is absent. `--update-scenarios` writes what happened; read the diff.
+program NAME is absent. With `<!-- scenario: figures vary -->` any decimal number stands for any
+other (losses differ in their last digits between processors). `--update-scenarios` writes what
+happened; read the diff.
 """
 
 from __future__ import annotations
@@ -113,18 +115,25 @@ def commands(block: Block) -> list[Command]:
     return found
 
 
-def matches(expected: list[str], printed: list[str]) -> bool:
+_FIGURE = re.compile(r"\d+\\\.\d+")
+_ANY_FIGURE = r"\d+\.\d+"
+
+
+def matches(expected: list[str], printed: list[str], *, figures_vary: bool = False) -> bool:
     """Whether printed lines are what the page says (`[..]` within a line, `...` for lines)."""
     if not expected:
         return not printed
     head, *rest = expected
     if head.strip() == "...":
-        return any(matches(rest, printed[skip:]) for skip in range(len(printed) + 1))
-    return bool(printed) and _line_matches(head, printed[0]) and matches(rest, printed[1:])
+        return any(matches(rest, printed[skip:], figures_vary=figures_vary) for skip in range(len(printed) + 1))
+    fits = bool(printed) and _line_matches(head, printed[0], figures_vary=figures_vary)
+    return fits and matches(rest, printed[1:], figures_vary=figures_vary)
 
 
-def _line_matches(expected: str, printed: str) -> bool:
+def _line_matches(expected: str, printed: str, *, figures_vary: bool) -> bool:
     pattern = ".*".join(re.escape(piece) for piece in expected.rstrip().split("[..]"))
+    if figures_vary:
+        pattern = _FIGURE.sub(lambda _: _ANY_FIGURE, pattern)
     return re.fullmatch(pattern, printed.rstrip()) is not None
 
 
@@ -185,12 +194,12 @@ def _shell(arguments: list[str], work: Path, home: Path) -> tuple[list[str], int
     return text.rstrip("\n").split("\n") if text.strip("\n") else [], done.returncode
 
 
-def check(command: Command, printed: list[str], code: int) -> None:
+def check(command: Command, printed: list[str], code: int, *, figures_vary: bool = False) -> None:
     """Raise `ScenarioError` that shows what was expected and what happened."""
     expected = list(command.expected)
     while expected and not expected[-1].strip():
         expected.pop()
-    if code == command.code and matches(expected, printed):
+    if code == command.code and matches(expected, printed, figures_vary=figures_vary):
         return
     lines = [f"$ {command.text}", "", "expected:", *(f"    {line}" for line in expected), f"    ? {command.code}"]
     lines += ["", "printed:", *(f"    {line}" for line in printed), f"    ? {code}"]
@@ -260,7 +269,7 @@ class ScenarioItem(pytest.Item):
             for command, printed, code in run(self.scenario, folder=Path(folder), repository=self.config.rootpath):
                 results.append((command, printed, code))
                 if not self.config.getoption("--update-scenarios"):
-                    check(command, printed, code)
+                    check(command, printed, code, figures_vary="figures vary" in self.scenario.directives)
         if self.config.getoption("--update-scenarios"):
             before = self.path.read_text(encoding="utf-8")
             after = updated(before, results)

@@ -50,6 +50,14 @@ def test_expected_lines_match_only_what_they_say(expected: list[str], printed: l
     assert matches(expected, printed) is same
 
 
+def test_figures_vary_only_where_a_page_says_so() -> None:
+    """A decimal number may stand for another one; words, integers and shapes may not."""
+    assert matches(["loss 0.1234 in 3"], ["loss 12.9 in 3"], figures_vary=True)
+    assert not matches(["loss 0.1234 in 3"], ["loss 12.9 in 3"])
+    assert not matches(["loss 0.1234 in 3"], ["loss 12.9 in 4"], figures_vary=True)
+    assert not matches(["loss 0.1234 in 3"], ["loss nan in 3"], figures_vary=True)
+
+
 def test_a_wrong_exit_code_fails() -> None:
     """Equal output with another exit code is a failure."""
     with pytest.raises(ScenarioError, match=r"\? 3"):
