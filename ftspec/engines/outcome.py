@@ -78,14 +78,16 @@ def outcome(
     if isinstance(answer, Lost):
         return UnknownOutcome(clean(f"the answer to {doing} was lost: {answer}"))
     error = error_object(json)
+    said = {name: clean(text) for name in ("message", "code", "param") if (text := _text(error, name))}
     wait = retry_after(answer.headers, now=now)
     if error is None or not 400 <= answer.status < 500 or answer.status in _AMBIGUOUS:
-        return UnknownOutcome(_describe(answer, error, clean, doing), code=_text(error, "code"), status=answer.status, retry_after=wait)
+        sentence = _describe(answer, said.get("message"), clean, doing)
+        return UnknownOutcome(sentence, code=said.get("code"), status=answer.status, retry_after=wait)
     refused = Refused(
-        clean(_text(error, "message") or _text(error, "code") or f"{doing} was refused with status {answer.status}"),
-        code=clean(_text(error, "code") or "") or None,
+        said.get("message") or said.get("code") or f"{doing} was refused with status {answer.status}",
+        code=said.get("code"),
         status=answer.status,
-        param=clean(_text(error, "param") or "") or None,
+        param=said.get("param"),
         retry_after=wait,
     )
     refused.quota = quota_kind(answer.status, error, quota_codes or {})
@@ -145,11 +147,11 @@ def _until(text: str, now: float) -> float:
         return -1.0
 
 
-def _describe(answer: Reply, error: Mapping[str, Any] | None, clean: Callable[[str], str], doing: str) -> str:
+def _describe(answer: Reply, said: str | None, clean: Callable[[str], str], doing: str) -> str:
     """Say what came, without repeating a body: it may hold what we sent."""
-    said = _text(error, "message") if error else f"{len(answer.content)} bytes of {answer.headers.get('content-type') or 'unknown type'}"
     what = "was answered with something else" if answer.ok else "has no clear answer"
-    return clean(f"{doing} {what} (status {answer.status}): {said}")
+    came = said or clean(f"{len(answer.content)} bytes of {answer.headers.get('content-type') or 'unknown type'}")
+    return f"{doing} {what} (status {answer.status}): {came}"
 
 
 def _text(mapping: Mapping[str, Any] | None, name: str) -> str | None:

@@ -220,9 +220,9 @@ class _Gate:
                 await answer.aclose()
                 msg = "the answer is compressed, which was not asked for"
                 raise Lost(msg)  # noqa: TRY301 the same way out
-            if call.limit is None:
+            if call.limit is None and answer.status_code < 300:
                 return answer
-            content = await _read(answer, call.limit)
+            content = await _read(answer, call.limit or MAX_REPLY_BYTES)
         except self._http.RequestError:
             raise
         except Exception as error:  # noqa: BLE001 whatever a transport raises, the request may have left
