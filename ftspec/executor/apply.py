@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ftspec.actions import AdoptJob, KeepJob, LaunchJob, RunEval
+from ftspec.actions import AdoptJob, KeepJob, LaunchJob, RunEval, WaitJob
 from ftspec.diagnostics import FtspecError
 from ftspec.engines.base import Engine, EngineError, ObservedJob
 from ftspec.executor import facts
@@ -92,9 +92,9 @@ class Walk:
     async def run(self) -> ApplyResult:
         """Walk to the end, or until told to stop."""
         self._effects.stop.listen(self._crew.wake)
-        self._begin()
+        self._carefully(self._begin)
         while not self._over():
-            self._step()
+            self._carefully(self._step)
             if self._crew.busy <= sum(lane.idle for lane in self._lanes.values()):
                 break
             await self._take()
@@ -187,10 +187,14 @@ class Walk:
             elif done.error is not None:
                 self._bug = self._bug or done.error
             else:
-                try:
-                    done.tag(done.value)
-                except StateNotWritten as error:
-                    self._state_error = self._state_error or error
+                self._carefully(partial(done.tag, done.value))
+
+    def _carefully(self, work: Callable[[], None]) -> None:
+        """Do something that may write state; if it cannot, the walk is over."""
+        try:
+            work()
+        except StateNotWritten as error:
+            self._state_error = self._state_error or error
 
     # Files
 
@@ -293,13 +297,14 @@ class Walk:
             error = job.error or JobError(code=job.raw_status, message=f"the engine says `{job.raw_status}`")
             self._fail(node, error, bought=True)
             return
+        if job.model is None:
+            error = JobError(code="no_model", message="it succeeded, and the engine names no model; ask again later: ftspec status")
+            self._fail(node, error, bought=True)
+            return
         node.phase, node.model = Phase.SUCCEEDED, job.model
         needed = node.children or any(action.address == node.address and action.model is None for action in self._evals)
         lane = self._lanes[node.job.engine]
-        if job.model is None:
-            for child in node.children:
-                self.skipped(child, f"{node.address} succeeded without a model")
-        elif needed and not lane.engine.profile.in_process:
+        if needed and not lane.engine.profile.in_process:
             self._crew.start(partial(self._served, node), wait_until_served(job.model, engine=lane.engine, clock=self._effects.clock))
         else:
             self._served(node, None)
@@ -422,9 +427,8 @@ class Walk:
                 for node in nodes
                 if node.phase in {Phase.IN_DOUBT, Phase.UNSETTLED}
             ),
-            skipped={
-                node.address: node.because or "" for node in nodes if node.phase is Phase.SKIPPED and not isinstance(node.action, KeepJob)
-            },
+            skipped={node.address: node.because or "" for node in nodes if node.phase is Phase.SKIPPED and isinstance(node.action, LaunchJob)},
+            blocked={node.address: node.because or "" for node in nodes if node.phase is Phase.SKIPPED and isinstance(node.action, WaitJob)},
             running=addresses(lambda node: node.phase is Phase.RUNNING),
             queued=addresses(lambda node: node.phase in {Phase.BLOCKED, Phase.READY, Phase.QUEUED}),
             next_slot_at={lane.entry.name: lane.next_slot_at for lane in self._lanes.values() if lane.next_slot_at is not None},

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from ftspec.diagnostics import FtspecError
 from ftspec.engines.base import Engine, EngineError
 from ftspec.executor import facts
+from ftspec.executor.journal import Journal
 from ftspec.executor.lane import verdict_facts
 from ftspec.executor.matching import Match, differences, open_intent
 from ftspec.executor.result import ApplyOptions, DuplicateJob, Settled, Trouble
@@ -40,6 +41,7 @@ async def settle(
     """
     options = options or ApplyOptions()
     state = state or writer.read()
+    journal = Journal(writer)
     by_scope: dict[str, list[RecordedJob]] = {}
     for record in state.jobs.values():
         if record.in_doubt and not record.forgotten:
@@ -63,7 +65,7 @@ async def settle(
             launch_absent=options.launch_absent,
         )
         for record in records:
-            writer.append(*verdict_facts(open_intent(record), verdicts[record.key], at=clock.now()))
+            journal.append(*verdict_facts(open_intent(record), verdicts[record.key], at=clock.now()))
             found.take(record, verdicts[record.key])
     return found.settled()
 
@@ -148,7 +150,7 @@ async def import_job(  # noqa: PLR0913 what, where, and what it should have been
             f"job {job.id} is not what was asked for: {'; '.join(wrong)}", help="if it is the right one all the same, add --force"
         )
     fact = facts.bought(key, attempt, job, at=clock.now(), origin=Origin.IMPORTED)
-    writer.append(JobFact(key=key, attempt=attempt, at=fact.at, values=fact.values, job=dict(about)))
+    Journal(writer).append(JobFact(key=key, attempt=attempt, at=fact.at, values=fact.values, job=dict(about)))
     return Imported(job=job, attempt=attempt, differences=wrong)
 
 
@@ -158,4 +160,4 @@ def mark_absent(record: RecordedJob, *, writer: StateWriter, clock: Clock, by: s
         raise FtspecError(f"`{record.address}` is not in doubt: it is {record.status.value}")
     why = JobError(code="absent", message=f"said to be absent by {by}" if by else "said to be absent")
     at = clock.now()
-    writer.append(facts.not_bought(record.key, record.last.number, JobStatus.ABSENT, why, at=at))
+    Journal(writer).append(facts.not_bought(record.key, record.last.number, JobStatus.ABSENT, why, at=at))

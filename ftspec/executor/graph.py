@@ -139,7 +139,8 @@ def _launch(action: LaunchJob, record: RecordedJob | None) -> Node:
 def _kept(action: KeepJob) -> Node:
     record = action.record
     last = newest_bought(record) or record.last
-    phase = {JobStatus.SUCCEEDED: Phase.SUCCEEDED, JobStatus.FAILED: Phase.SKIPPED, JobStatus.CANCELLED: Phase.SKIPPED}
+    done = Phase.SUCCEEDED if record.model is not None else Phase.RUNNING
+    phase = {JobStatus.SUCCEEDED: done, JobStatus.FAILED: Phase.SKIPPED, JobStatus.CANCELLED: Phase.SKIPPED}
     return Node(
         job=action.job,
         key=action.key,
@@ -148,5 +149,5 @@ def _kept(action: KeepJob) -> Node:
         record=record,
         model=record.model,
         engine_job_id=last.engine_job_id,
-        because=f"it {last.status.value} before and is not tried again by itself" if last.status in phase else None,
+        because=f"it {last.status.value} before and is not tried again by itself",
     )

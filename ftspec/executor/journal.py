@@ -9,15 +9,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ftspec.diagnostics import FtspecError
+
 if TYPE_CHECKING:
     from ftspec.state.base import Fact, StateWriter
 
 
-class StateNotWritten(Exception):
+class StateNotWritten(FtspecError):
     """A fact could not be made durable. `cause` is the first failure."""
 
     def __init__(self, cause: OSError) -> None:
-        super().__init__(f"state could not be written: {cause.strerror or cause}")
+        super().__init__(
+            f"state could not be written: {cause.strerror or cause}",
+            help="nothing more was bought; make room for state, then run the same command again: it finds out what happened",
+        )
         self.cause = cause
 
 

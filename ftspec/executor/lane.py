@@ -11,13 +11,14 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from ftspec.actions import LaunchJob
 from ftspec.engines.base import EngineError
 from ftspec.executor import facts
 from ftspec.executor import progress as said
-from ftspec.executor.clock import engine_now, rfc3339
+from ftspec.executor.clock import engine_time, rfc3339
 from ftspec.executor.graph import Phase
-from ftspec.executor.launch import Bought, InTheDark, NotBought, NotRecorded, buy
-from ftspec.executor.matching import Match
+from ftspec.executor.launch import Bought, InTheDark, NotBought, NotRecorded, NotTried, buy
+from ftspec.executor.matching import LABEL, SKEW, Match, OpenIntent, open_intent, seniority
 from ftspec.executor.queue import Queue, queue_of
 from ftspec.executor.result import DuplicateJob
 from ftspec.executor.settle import Absent, Doubt, Verdict, look_up
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from ftspec.executor.effects import Effects
     from ftspec.executor.graph import Node
     from ftspec.executor.launch import Outcome, Purchase
-    from ftspec.executor.matching import OpenIntent
     from ftspec.experiment import EngineEntry
     from ftspec.record import RecordedJob
 
@@ -45,11 +45,17 @@ NEAR = (0.15, 2.0)
 FAR = (5.0, 60.0)
 """The same for one behind a network."""
 
-AT_MOST = 60.0
-"""No wait is longer at a time: clocks jump, laptops sleep, others free slots."""
+AT_MOST = 600.0
+"""No wait for a known slot is longer at a time: clocks jump, laptops sleep, others free slots (seconds)."""
 
-RUNNING_FOR = 3 * 86_400
-"""How far back jobs of others are looked for that may still be running (seconds)."""
+ANY_TIME = 60.0
+"""How often to look for a slot that may be freed at any time."""
+
+LOOK_BACK = 30 * 86_400
+"""How far back jobs are looked for before anything is bought: those that take slots, and those that carry our keys (seconds)."""
+
+FRESH = 30.0
+"""How old the engine's list may be when something is bought that somebody else could have bought too (seconds)."""
 
 IN_A_ROW = 3
 """Launches without a clear outcome after which the engine is given nothing more."""
@@ -127,7 +133,10 @@ class Lane:
         self._waiting: deque[Node] = deque()
         self._queue: Queue | None = None
         self._offset = 0.0
+        self._said: int | None = None
+        self._counted_at = 0.0
         self._counting = self._slot_wait = self._polling = self._settling = self._sweeping = False
+        self._open = {record.key: open_intent(record) for record in self._recorded if record.in_doubt}
         self._unsettled: list[OpenIntent] = []
         self._dark = 0
         self._closed: str | None = None
@@ -135,8 +144,11 @@ class Lane:
         self._unseen: dict[str, int] = {}
         self._pause, self._turn = 0.0, 0
         self._ours: dict[str, Ours] = {}
-        self._in_flight = self._sweeps = 0
+        self._sweeps = 0
+        self._in_flight: dict[str, Purchase] = {}
         self._told: tuple[str, str | None] | None = None
+        self._there: dict[str, ObservedJob] = {}
+        self._doubled: dict[str, tuple[str, ...]] = {}
 
     # What the walk asks of it
 
@@ -153,6 +165,7 @@ class Lane:
         """Take a launch whose outcome is not known."""
         self._nodes[node.key] = node
         node.phase = Phase.UNSETTLED
+        self._open[intent.key] = intent
         self._unsettled.append(intent)
         window = self._effects.options.settle_window
         self._effects.progress(said.Settling(address=node.address, engine=self.entry.name, window=window))
@@ -172,11 +185,11 @@ class Lane:
 
     def step(self, *, wait: bool) -> None:
         """Start everything that can be started now. `wait`: also what takes longer than launching."""
-        if self._waiting and self._queue is None and not self._counting:
+        if self._waiting and not self._counting and self._must_count():
             self._counting = True
             self._crew.start(self._counted, self._count())
         self._buy()
-        if self._waiting and self._queue is not None and not self._slot_wait and self._hands.free:
+        if self._waiting and self._hands.free:
             self._await_slot(wait=wait)
         if self._unsettled and not self._settling:
             self._settling, batch = True, self._unsettled
@@ -207,30 +220,47 @@ class Lane:
     def _now(self) -> float:
         return self._effects.clock.now() + self._offset
 
+    def _must_count(self) -> bool:
+        """Whether the engine's list has to be seen before the next purchase."""
+        if self._queue is None:
+            return True
+        stale = self._looks and self._effects.clock.monotonic() - self._counted_at > FRESH
+        return stale and self._queue.free(self._now()) != 0
+
     async def _list(self) -> Iterable[ObservedJob]:
-        if not self._limited:
+        """Look before buying: who has no unique keys may have been given our jobs by another clone of this project."""
+        if not self._limited and not self._looks:
             return ()
         try:
-            return (await self.engine.find_jobs(since=int(self._now()) - RUNNING_FOR)).items
+            return (await self.engine.find_jobs(since=int(self._now()) - LOOK_BACK)).items
         except EngineError:
             return ()  # what state knows is a lower bound, and the engine itself refuses what is too much
 
-    async def _count(self, pause: float = 0.0) -> tuple[Iterable[ObservedJob], float]:
+    async def _count(self, pause: float = 0.0) -> tuple[Iterable[ObservedJob], int | None]:
         if pause:
             await self._effects.clock.sleep(pause)
         listed = await self._list()
-        return listed, await engine_now(self.engine, self._effects.clock) - self._effects.clock.now()
+        return listed, await engine_time(self.engine)
 
-    def _counted(self, counted: tuple[Iterable[ObservedJob], float]) -> None:
-        listed, self._offset = counted
+    def _counted(self, counted: tuple[Iterable[ObservedJob], int | None]) -> None:
+        listed, said = counted
         self._counting = self._slot_wait = False
+        self._counted_at = self._effects.clock.monotonic()
+        if said is not None and said != self._said:
+            # Only what it says anew tells how far its clock is from ours: it may be its last word of long ago.
+            self._said, self._offset = said, said - self._effects.clock.now()
         if self._queue is None:
             self._queue = queue_of(self.entry.limits, recorded=self._recorded, listed=listed, now=self._now())
         else:
             self._queue.observe(listed)
+        for job in listed:
+            label = job.metadata.get(LABEL)
+            if label is not None and job.id not in self._known and job.status not in {JobStatus.FAILED, JobStatus.CANCELLED}:
+                self._there[label] = min(self._there.get(label, job), job, key=seniority)
 
     def _await_slot(self, *, wait: bool) -> None:
-        assert self._queue is not None  # noqa: S101 the caller looked
+        if self._queue is None or self._queue.probe is not None or self._slot_wait:
+            return
         now = self._now()
         at = self._queue.next_at(now)
         until = None if at is None else rfc3339(at)
@@ -241,26 +271,45 @@ class Lane:
             self._effects.progress(said.WaitingForSlot(engine=self.entry.name, jobs=len(self._waiting), why=why, until=until))
         if wait:
             self._slot_wait = True
-            pause = AT_MOST if at is None else min(AT_MOST, max(at - now, 0.1))
+            pause = ANY_TIME if at is None else min(AT_MOST, max(at - now, 0.1))
             self._crew.start(self._counted, self._count(pause))
 
     # Buying
 
+    @property
+    def _looks(self) -> bool:
+        """Whether somebody else may have bought our jobs, and the engine's list would show it."""
+        return self.engine.profile.metadata and not self.engine.profile.unique_keys
+
     def _buy(self) -> None:
         queue = self._queue
+        if self._counting or (self._looks and self._effects.clock.monotonic() - self._counted_at > FRESH):
+            return
         while queue is not None and self._waiting and self._hands.free and queue.free(self._now()) != 0:
             node = self._waiting.popleft()
+            there = self._there.pop(node.key, None)
+            if there is not None and node.nth == 1:
+                self._adopt(node, there)
+                continue
             node.phase = Phase.BUYING
             queue.asked(node.key, self._now())
             self._hands.free -= 1
-            self._in_flight += 1
-            work = buy(self._report.purchase(node), engine=self.engine, effects=self._effects)
+            self._in_flight[node.key] = purchase = self._report.purchase(node)
+            work = buy(purchase, engine=self.engine, effects=self._effects)
             self._crew.start(partial(self._answered, node), work, keep=True)
+
+    def _adopt(self, node: Node, job: ObservedJob) -> None:
+        """Record a job that was bought for our key by somebody else, instead of buying it again."""
+        assert isinstance(node.action, LaunchJob)  # noqa: S101 only launches are offered
+        fact = facts.bought(node.key, node.attempt, job, at=self._effects.clock.now(), origin=Origin.ADOPTED)
+        about = facts.about(node.action)
+        self._effects.journal.append(JobFact(key=node.key, attempt=node.attempt, at=fact.at, values=fact.values, job=about))
+        self._have(node, job, adopted=True)
 
     def _answered(self, node: Node, outcome: Outcome) -> None:
         assert self._queue is not None  # noqa: S101 it was asked
         self._hands.free += 1
-        self._in_flight -= 1
+        del self._in_flight[node.key]
         match outcome:
             case Bought(job=job, adopted=adopted):
                 self._have(node, job, adopted=adopted)
@@ -274,6 +323,8 @@ class Lane:
                     self.close(f"{IN_A_ROW} launches in a row on `{self.entry.name}` had no clear outcome")
             case NotRecorded(job=job):
                 self._report.unrecorded(node, job)
+            case NotTried():
+                node.phase = Phase.QUEUED
 
     def _not_bought(self, node: Node, outcome: NotBought) -> None:
         assert self._queue is not None  # noqa: S101 it was asked
@@ -315,13 +366,20 @@ class Lane:
             clock=self._effects.clock,
             window=options.settle_window,
             launch_absent=options.launch_absent,
+            claims=self._claims,
         )
+
+    def _claims(self) -> list[OpenIntent]:
+        """Return all requests whose jobs may exist and are not known: those in flight, and those in doubt."""
+        return [*map(claim, self._in_flight.values()), *self._open.values()]
 
     def _settled(self, batch: list[OpenIntent], verdicts: Mapping[str, Verdict]) -> None:
         self._settling = False
         for intent in batch:
             node = self._nodes[intent.key]
             verdict = verdicts[intent.key]
+            if not isinstance(verdict, Doubt):
+                del self._open[intent.key]
             self._effects.journal.append(*verdict_facts(intent, verdict, at=self._effects.clock.now()))
             match verdict:
                 case Match(job=job, extra=extra):
@@ -337,6 +395,8 @@ class Lane:
                         node, JobError(code="absent", message=f"the request never became a job ({why}); apply again to buy it")
                     )
                 case Doubt(why=why):
+                    if self._queue is not None:
+                        self._queue.in_doubt(node.key)
                     self._report.in_doubt(node, JobError(code="in_doubt", message=why))
 
     # Watching
@@ -428,8 +488,12 @@ class Lane:
         self._sweeps += 1
         for one in found:
             node, ours = self._nodes[one.key], self._ours[one.key]
+            ids = (one.kept.id, *one.cancelled, *one.extra)
+            if self._doubled.get(one.key) == ids:
+                continue
+            self._doubled[one.key] = ids
             self._effects.journal.append(*one.facts)
-            self._known.update((one.kept.id, *one.cancelled, *one.extra))
+            self._known.update(ids)
             if ours.job_id in one.cancelled:
                 self._watched.pop(ours.job_id, None)
                 del self._ours[one.key]
@@ -457,6 +521,19 @@ class Lane:
                 extra=duplicate.extra,
             )
         )
+
+
+def claim(purchase: Purchase) -> OpenIntent:
+    """Return a purchase in flight as what it would be if its answer were lost."""
+    launch = purchase.launch
+    return OpenIntent(
+        key=launch.key,
+        address=launch.job.address,
+        attempt=purchase.attempt,
+        requested=purchase.body,
+        intent_at="1970-01-01T00:00:00Z",
+        engine_time=SKEW,
+    )
 
 
 def watched_job(node: Node, job: ObservedJob) -> Watched:

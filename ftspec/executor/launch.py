@@ -90,13 +90,19 @@ class NotRecorded:
     why: StateNotWritten
 
 
-Outcome: TypeAlias = Bought | NotBought | InTheDark | NotRecorded
+class NotTried:
+    """Somebody asked to stop before anything was written or sent."""
+
+
+Outcome: TypeAlias = Bought | NotBought | InTheDark | NotRecorded | NotTried
 
 
 async def buy(purchase: Purchase, *, engine: Engine, effects: Effects) -> Outcome:
     """Buy one job (`StateNotWritten`: the intent could not be written and nothing was sent)."""
     launch, attempt = purchase.launch, purchase.attempt
     journal, clock = effects.journal, effects.clock
+    if effects.stop.requested is not None:
+        return NotTried()
     request = JobRequest(key=launch.key, attempt=purchase.nth, body=purchase.body)
     said = await engine_time(engine)
     intent = facts.intent(
@@ -152,6 +158,8 @@ async def _post(engine: Engine, request: JobRequest, effects: Effects) -> Observ
         if repeat:
             await effects.clock.sleep(pause * (0.75 + effects.random.random() / 2))
             pause *= 2
+            if effects.stop.requested is not None:
+                break
         try:
             return await engine.create_job(request)
         except NotSent as error:
@@ -165,6 +173,4 @@ async def _post(engine: Engine, request: JobRequest, effects: Effects) -> Observ
             last = unknown = error
             if not engine.profile.idempotency_key:
                 break
-        if effects.stop.requested is not None:
-            break
     raise unknown or last

@@ -8,8 +8,10 @@ echoes must agree.
 Whether an engine keeps labels is seen from the jobs that state knows, and only without such
 evidence believed from its profile. Where labels are kept, a job without one is not taken for ours.
 
-Jobs that state already knows are nobody's candidates. Several intents that asked for exactly the
-same (replicates) may take several equal jobs, in order. Anything less clear is left in doubt.
+Jobs that state already knows are nobody's candidates. A job that could be what two different
+requests became is left alone, also while one of them is still in flight. Several intents that
+asked for exactly the same (replicates) may take several equal jobs, in order. Anything less
+clear is left in doubt.
 """
 
 from __future__ import annotations
@@ -83,11 +85,17 @@ def open_intent(record: RecordedJob) -> OpenIntent:
 
 
 def match_all(
-    intents: Sequence[OpenIntent], jobs: Iterable[ObservedJob], *, known: Collection[str], echoes: bool
+    intents: Sequence[OpenIntent],
+    jobs: Iterable[ObservedJob],
+    *,
+    known: Collection[str],
+    echoes: bool,
+    claims: Sequence[OpenIntent] = (),
 ) -> dict[str, Match | Ambiguous]:
     """Return what each intent (by key) became, as far as these jobs tell; nothing for those not among them.
 
     `known` are ids that state has. `echoes` says whether the engine's profile promises to keep labels.
+    `claims` are other requests whose jobs may exist: what could be theirs is nobody's.
     """
     labelled: dict[str, dict[str, ObservedJob]] = {}
     bare: dict[str, ObservedJob] = {}
@@ -101,35 +109,46 @@ def match_all(
             bare[job.id] = job
         else:
             labelled.setdefault(label, {})[job.id] = job
-    echoes = kept or (echoes and not dropped)
     found: dict[str, Match | Ambiguous] = {}
-    unlabelled: dict[str, list[OpenIntent]] = {}
     for intent in intents:
-        ours = labelled.get(intent.key)
-        if ours:
+        if ours := labelled.get(intent.key):
             first, *rest = sorted(ours.values(), key=seniority)
             found[intent.key] = Match(job=first, extra=tuple(rest))
-        elif intent.requested:
-            unlabelled.setdefault(digest(_asked(intent.requested)), []).append(intent)
-    for group in unlabelled.values():
-        found.update(_match_bare(group, bare, echoes=echoes))
+    claims = [claim for claim in claims if all(claim.key != intent.key for intent in intents)]
+    rest_of = [intent for intent in intents if intent.key not in found and intent.requested]
+    if bare and rest_of:
+        found.update(_match_bare(rest_of, bare.values(), claims=claims, echoes=kept or (echoes and not dropped)))
     return found
 
 
-def _match_bare(group: list[OpenIntent], bare: dict[str, ObservedJob], *, echoes: bool) -> dict[str, Match | Ambiguous]:
-    group = sorted(group, key=lambda intent: (intent.intent_at, intent.key))
-    since = min(intent.since for intent in group)
-    fitting = sorted(
-        (job for job in bare.values() if job.created_at >= since and not differences(group[0].requested, job)),
-        key=seniority,
-    )
-    if not fitting:
-        return {}
-    # More equal jobs than launches of ours: some are another's. With labels, all of them are.
-    if echoes or len(fitting) > len(group):
-        ids = tuple(job.id for job in fitting)
-        return {intent.key: Ambiguous(candidates=ids) for intent in group}
-    return {intent.key: Match(job=job) for intent, job in zip(group, fitting, strict=False)}
+def _match_bare(
+    intents: list[OpenIntent], jobs: Iterable[ObservedJob], *, claims: Sequence[OpenIntent], echoes: bool
+) -> dict[str, Match | Ambiguous]:
+    """Match jobs without a label by what was requested: only where nothing else could be meant."""
+    groups: dict[str, list[OpenIntent]] = {}
+    for intent in (*intents, *claims):
+        groups.setdefault(digest(_asked(intent.requested)), []).append(intent)
+    candidates: dict[str, list[ObservedJob]] = {}
+    contested: dict[str, set[str]] = {}
+    for job in sorted(jobs, key=seniority):
+        fitting = [name for name, group in groups.items() if _fits(group, job)]
+        for name in fitting:
+            candidates.setdefault(name, []).append(job)
+            if len(fitting) > 1 or echoes:
+                contested.setdefault(name, set()).add(job.id)
+    found: dict[str, Match | Ambiguous] = {}
+    unsure = {claim.key for claim in claims}
+    for name, fits in candidates.items():
+        group = sorted(groups[name], key=lambda intent: (intent.intent_at, intent.key))
+        if name in contested or len(fits) > len(group) or any(intent.key in unsure for intent in group):
+            found.update((intent.key, Ambiguous(candidates=tuple(job.id for job in fits))) for intent in group)
+        else:
+            found.update((intent.key, Match(job=job)) for intent, job in zip(group, fits, strict=False))
+    return {key: answer for key, answer in found.items() if key not in unsure}
+
+
+def _fits(group: Sequence[OpenIntent], job: ObservedJob) -> bool:
+    return job.created_at >= min(intent.since for intent in group) and not differences(group[0].requested, job)
 
 
 def seniority(job: ObservedJob) -> tuple[int, str]:

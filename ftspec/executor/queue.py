@@ -94,6 +94,11 @@ class Queue:
         self.refusals, self.closed_by = 0, None
         self._probed(key)
 
+    def in_doubt(self, key: str) -> None:
+        """Wait no longer for a launch that no list shows: if it runs after all, the engine refuses what is too much."""
+        self.running.discard(key)
+        self._probed(key)
+
     def given_back(self, key: str) -> None:
         """Free the slot of a request that bought nothing."""
         self.created.pop(key, None)
@@ -138,8 +143,8 @@ def queue_of(limits: Limits, *, recorded: Iterable[RecordedJob], listed: Iterabl
                 if not attempt.status.terminal:
                     queue.running.add(attempt.engine_job_id)
         if record.in_doubt:
+            # It may be one of today's jobs; whether it runs, the engine's list says.
             queue.created[record.key] = float(record.last.engine_time or seconds_of(record.last.intent_at or "1970-01-01T00:00:00Z"))
-            queue.running.add(record.key)
     queue.observe(listed)
     queue.created = {one: at for one, at in queue.created.items() if at > now - DAY - MARGIN}
     return queue

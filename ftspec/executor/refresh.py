@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ftspec.executor import progress as said
+from ftspec.executor.journal import Journal
 from ftspec.executor.result import CostOf, Refreshed, StatusChange
 from ftspec.executor.watch import look, watched
 
@@ -41,6 +42,7 @@ async def refresh(  # noqa: PLR0913 what to ask, whom, and every effect
     An engine that cannot be asked is reported, and the others are asked all the same.
     """
     state = state or writer.read()
+    journal = Journal(writer)
     by_scope: dict[str, list[Watched]] = {}
     for record in state.jobs.values():
         one = watched(record, finished=everything)
@@ -58,16 +60,16 @@ async def refresh(  # noqa: PLR0913 what to ask, whom, and every effect
         seen = await look(jobs, engine=engine, clock=clock, cost_of=cost_of, show=[one.job_id for one in jobs[:SHOWN]])
         if seen.trouble is not None:
             trouble[name] = seen.trouble.message
-        changes += _record(seen, name, writer, progress)
+        changes += _record(seen, name, journal, progress)
         missing += [one.address for one in seen.missing]
     asked = sum(map(len, by_scope.values()))
     return Refreshed(changes=tuple(changes), asked=asked, missing=tuple(missing), trouble=trouble)
 
 
-def _record(seen: Look, engine: str, writer: StateWriter, progress: Progress) -> list[StatusChange]:
+def _record(seen: Look, engine: str, journal: Journal, progress: Progress) -> list[StatusChange]:
     facts = [sighting.fact for sighting in seen.sightings if sighting.fact is not None]
     if facts:
-        writer.append(*facts)
+        journal.append(*facts)
     changes = []
     for sighting in seen.sightings:
         one, job = sighting.watched, sighting.job

@@ -77,6 +77,8 @@ class ApplyResult:
     in_doubt: tuple[Trouble, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
     """Address to the address or sentence that stopped it."""
+    blocked: Mapping[str, str] = field(default_factory=dict)
+    """Address to what already held it back when the plan was made: a parent that failed before, for one."""
     running: tuple[str, ...] = ()
     queued: tuple[str, ...] = ()
     next_slot_at: Mapping[str, str] = field(default_factory=dict)
@@ -102,7 +104,7 @@ class ApplyResult:
             return 128 + self.signal
         if self.state_error is not None:
             return 1
-        if self.in_doubt or self.duplicates:
+        if self.in_doubt or any(one.extra for one in self.duplicates):
             return 4
         if self.failed or self.skipped:
             done = self.succeeded or self.running or self.evaluated or (set(self.launched) - {t.address for t in self.failed})

@@ -20,7 +20,7 @@ from ftspec.executor.clock import engine_now, seconds_of
 from ftspec.executor.matching import Ambiguous, Match, OpenIntent, match_all
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from ftspec.engines.base import Clock, Engine, ObservedJob
 
@@ -66,8 +66,12 @@ async def look_up(
     clock: Clock,
     window: float,
     launch_absent: bool = False,
+    claims: Callable[[], Sequence[OpenIntent]] = tuple,
 ) -> dict[str, Verdict]:
-    """Return what became of each of these launches on one engine, by key. Writes nothing."""
+    """Return what became of each of these launches on one engine, by key. Writes nothing.
+
+    `known` (ids that state has) and `claims` (requests in flight) may change meanwhile.
+    """
     unique = engine.profile.unique_keys
     window, rounds = (0.0, 1) if unique else (window, ROUNDS)
     remaining = max([await _left(intent, engine, clock, window) for intent in intents], default=0.0)
@@ -75,16 +79,22 @@ async def look_up(
     waiting = {intent.key: intent for intent in intents}
     evidence = {intent.key: _Evidence() for intent in intents}
     verdicts: dict[str, Verdict] = {}
-    taken = set(known)
+    taken: set[str] = set()
     pause, late = 1.0, 0
     while True:
         over = clock.monotonic() - began >= remaining
-        answers = await _ask(list(waiting.values()), engine, taken, evidence)
+        jobs = await _ask(list(waiting.values()), engine, evidence)
+        answers = match_all(
+            list(waiting.values()), jobs, known={*known, *taken}, echoes=engine.profile.metadata, claims=claims()
+        )
         for key, found in answers.items():
-            if isinstance(found, Match):
-                verdicts[key] = found
-                taken.add(found.job.id)
-                del waiting[key]
+            match found:
+                case Match(job=job):
+                    verdicts[key] = found
+                    taken.add(job.id)
+                    del waiting[key]
+                case Ambiguous(candidates=candidates):
+                    evidence[key].candidates = candidates
         late += over
         enough = all(evidence[key].complete >= rounds for key in waiting)
         if not waiting or (over and (enough or late >= rounds + PATIENCE)):
@@ -116,9 +126,7 @@ async def _left(intent: OpenIntent, engine: Engine, clock: Clock, window: float)
     return max(0.0, min(window, window - age))
 
 
-async def _ask(
-    intents: list[OpenIntent], engine: Engine, known: Collection[str], evidence: dict[str, _Evidence]
-) -> dict[str, Match | Ambiguous]:
+async def _ask(intents: list[OpenIntent], engine: Engine, evidence: dict[str, _Evidence]) -> Collection[ObservedJob]:
     """Ask once in every way; count a round only for the intents for which every answer was complete."""
     jobs: dict[str, ObservedJob] = {}
     complete, last = await _list(engine, jobs, since=min(intent.since for intent in intents))
@@ -127,11 +135,8 @@ async def _ask(
         seen = evidence[intent.key]
         seen.complete += complete and whole
         seen.last = last or why or seen.last
-    found = match_all(intents, jobs.values(), known=known, echoes=engine.profile.metadata)
-    for key, answer in found.items():
-        if isinstance(answer, Ambiguous):
-            evidence[key].candidates = answer.candidates
-    return found
+        seen.candidates = ()
+    return jobs.values()
 
 
 async def _list(engine: Engine, jobs: dict[str, ObservedJob], *, since: int | None = None, key: str | None = None) -> tuple[bool, str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ftspec.engines.base import EngineError
 from ftspec.executor import facts
 from ftspec.executor.clock import rfc3339
-from ftspec.executor.matching import LABEL, SKEW, seniority
+from ftspec.executor.matching import DAY, LABEL, seniority
 from ftspec.record import JobStatus, Origin
 from ftspec.state.base import JobFact
 
@@ -58,7 +58,7 @@ async def sweep(ours: Mapping[str, Ours], *, engine: Engine, clock: Clock) -> li
     if not ours or engine.profile.unique_keys:
         return []
     try:
-        listing = await engine.find_jobs(since=int(min(one.created_at for one in ours.values())) - SKEW)
+        listing = await engine.find_jobs(since=int(min(one.created_at for one in ours.values())) - DAY)
     except EngineError:
         return []
     by_key: dict[str, dict[str, ObservedJob]] = {}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftspec.engines.base import EngineError
 from ftspec.executor import facts
-from ftspec.executor.clock import engine_now, rfc3339, seconds_of
+from ftspec.executor.clock import engine_time, rfc3339, seconds_of
 from ftspec.record import JobStatus
 from ftspec.state.base import JobFact
 
@@ -29,6 +29,8 @@ LIST_FROM = 6
 
 MODEL_WINDOW = 600.0
 """Seconds that a job may have succeeded without naming its model."""
+
+DAY = 86_400
 
 SHOWN = 4
 """Running jobs whose events are read each time, in turn."""
@@ -52,6 +54,8 @@ class Watched:
     raw_status: str = ""
     estimated_finish: int | None = None
     step: int | None = None
+    nameless_since: float | None = None
+    """When (monotonic) it was first seen to have succeeded without a model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +85,14 @@ def newest_bought(record: RecordedJob) -> Attempt | None:
 
 
 def watched(record: RecordedJob, *, finished: bool = False) -> Watched | None:
-    """Return what to watch of a record; `None`: it has no unfinished job (`finished`: no job at all)."""
+    """Return what to watch of a record; `None`: it has no unfinished job (`finished`: no job at all).
+
+    A job that succeeded and has no model yet is not finished.
+    """
     last = newest_bought(record)
-    if last is None or last.engine_job_id is None or (last.status.terminal and not finished):
+    if last is None or last.engine_job_id is None:
+        return None
+    if last.status.terminal and not finished and (last.model or last.status is not JobStatus.SUCCEEDED):
         return None
     return Watched(
         key=record.key,
@@ -106,14 +115,14 @@ async def look(jobs: Sequence[Watched], *, engine: Engine, clock: Clock, cost_of
     except EngineError as error:
         return Look(trouble=error)
     shown = set(show)
-    now = await engine_now(engine, clock)
+    said = await engine_time(engine)
     sightings, missing = [], []
     for one in jobs:
         job = seen.get(one.job_id)
         if job is None:
             missing.append(one)
             continue
-        sightings.append(await _sight(one, job, engine=engine, clock=clock, now=now, cost_of=cost_of, events=one.job_id in shown))
+        sightings.append(await _sight(one, job, engine=engine, clock=clock, said=said, cost_of=cost_of, events=one.job_id in shown))
     return Look(sightings=tuple(sightings), missing=tuple(missing))
 
 
@@ -131,11 +140,11 @@ async def _observe(jobs: Sequence[Watched], engine: Engine) -> dict[str, Observe
 
 
 async def _sight(
-    one: Watched, job: ObservedJob, *, engine: Engine, clock: Clock, now: float, cost_of: CostOf | None, events: bool
+    one: Watched, job: ObservedJob, *, engine: Engine, clock: Clock, said: int | None, cost_of: CostOf | None, events: bool
 ) -> Sighting:
     at = rfc3339(clock.now())
     nameless = job.status is JobStatus.SUCCEEDED and job.model is None
-    if job.status.terminal and not (nameless and now - (job.finished_at or job.created_at) < MODEL_WINDOW):
+    if job.status.terminal and not (nameless and _may_be_named(one, job, clock, said)):
         step, metrics = newest_metrics(await _events(engine, job.id))
         values = facts.ended(job, checkpoints=await _checkpoints(engine, job.id), metrics=metrics, cost=_cost(one, job, cost_of))
         fact = JobFact(key=one.key, attempt=one.attempt, at=at, values=values)
@@ -145,6 +154,17 @@ async def _sight(
         change = JobFact(key=one.key, attempt=one.attempt, at=at, values=facts.observed(job))
     step, metrics = newest_metrics(await _events(engine, job.id)) if events and job.status is JobStatus.RUNNING else (None, {})
     return Sighting(watched=one, job=job, fact=change, ended=False, metrics=metrics, step=step)
+
+
+def _may_be_named(one: Watched, job: ObservedJob, clock: Clock, said: int | None) -> bool:
+    """Whether a job that succeeded so short a time ago may still be given its model."""
+    if one.nameless_since is None:
+        one.nameless_since = clock.monotonic()
+    finished = job.finished_at or job.created_at
+    ages = [clock.monotonic() - one.nameless_since, clock.now() - finished - DAY]  # our clock may be wrong by hours
+    if said is not None:
+        ages.append(said - finished)
+    return max(ages) < MODEL_WINDOW
 
 
 def _cost(one: Watched, job: ObservedJob, cost_of: CostOf | None) -> tuple[float, str] | None:
