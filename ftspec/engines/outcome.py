@@ -34,6 +34,8 @@ QUOTA_CODES: Mapping[str, str] = {
     "requests": "rate",
     "tokens": "rate",
 }
+"""Exact words. OpenAI's own for too many running jobs is not known; a profile names what its engine says."""
+
 _SPEND = "_spend_limit_exceeded"
 
 
