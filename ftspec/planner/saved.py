@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -110,7 +110,7 @@ def save(plan: Plan, state: State, *, request_of: RequestOf) -> bytes:
         options=dict(plan.options),
         cost_high=plan.cost.high,
         currency=plan.cost.currency,
-        jobs=tuple(_job(action, state, request_of) for action in plan.actions if _touches(action)),
+        jobs=tuple(_job(action, state, request_of) for action in _touched(plan)),
         uploads=tuple(_upload(action, plan) for action in plan.actions if isinstance(action, UploadFile)),
         evals=tuple(SavedEval(eval=one.eval.name, key=one.key, address=one.address) for one in plan.actions if isinstance(one, RunEval)),
     )
@@ -190,11 +190,13 @@ def _restricted(action: Action, jobs: set[str], evals: set[str], files: set[tupl
             return action
 
 
-def _touches(action: Action) -> bool:
-    return isinstance(action, (LaunchJob, AdoptJob)) or (isinstance(action, KeepJob) and bool(action.relabelled))
+def _touched(plan: Plan) -> Iterator[LaunchJob | AdoptJob | KeepJob]:
+    for action in plan.actions:
+        if isinstance(action, (LaunchJob, AdoptJob)) or (isinstance(action, KeepJob) and action.relabelled):
+            yield action
 
 
-def _job(action: Action, state: State, request_of: RequestOf) -> SavedJob:
+def _job(action: LaunchJob | AdoptJob | KeepJob, state: State, request_of: RequestOf) -> SavedJob:
     match action:
         case LaunchJob():
             return SavedJob(
@@ -221,9 +223,6 @@ def _job(action: Action, state: State, request_of: RequestOf) -> SavedJob:
             return SavedJob(
                 action="relabel", address=action.job.address, key=action.key, reason=action.reason.value, before=_before(action.record)
             )
-        case _:
-            msg = f"{type(action).__name__} touches no job. This is a bug in ftspec."
-            raise AssertionError(msg)
 
 
 def _upload(action: UploadFile, plan: Plan) -> SavedUpload:

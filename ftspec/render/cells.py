@@ -31,11 +31,6 @@ class Cells(msgspec.Struct, frozen=True, kw_only=True):
         """The one that stands for all where they do not differ."""
         return self.launches[0]
 
-    @property
-    def base_models(self) -> list[str]:
-        """The base models that occur, sorted; empty names are those of parents."""
-        return sorted({launch.job.base_model for launch in self.launches}, key=natural)
-
     def changes(self) -> list[tuple[str, str]]:
         """Return (what changed, where) once for each setting; a setting that changes differently is only counted."""
         found: dict[str, dict[str, str]] = {}

@@ -295,6 +295,8 @@ def test_a_suffix_that_labels_other_data_already_is_a_warning(world):
     (problem,) = later.plan(bought).diagnostics
     assert (problem.code, problem.severity.value) == ("suffix-recorded", "warning")
     assert problem.message == "suffix `v1` of `c/seed=1` already labels other data, in `a`"
+    unknown = replace(bought, jobs={key: msgspec.structs.replace(one, preimage={}) for key, one in bought.jobs.items()})
+    assert later.plan(unknown).diagnostics == ()
     same = world.of(world.job("c", suffix="v1", seed=9))
     assert same.plan(bought).diagnostics == ()
 

@@ -123,6 +123,9 @@ def test_evals_cost_what_is_asked_and_at_most_what_may_be_answered(world):
     assert (cost(short).low, cost(short).high) == (pytest.approx(0.001), pytest.approx(0.011))
     long = DesiredEval(name="e", dataset="test", graders={}, repeat=2, compare_to=None, models=("job",))
     assert cost(long).high == pytest.approx((2000 + 20 * 1024 * 10) / 1e6)
+    uncounted = world(jobs=one.jobs, facts=one.facts | {"test": world.dataset("test", total_tokens=None)}, spec=one.spec)
+    found = next(action.cost for action in uncounted.with_evals(short).plan().actions if isinstance(action, RunEval))
+    assert found.known is False
 
 
 def test_actual_tokens_become_money():

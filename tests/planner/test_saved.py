@@ -54,6 +54,8 @@ def test_a_plan_file_is_stable_and_holds_no_secrets_or_absolute_paths(world):
     assert held["jobs"][0]["request"]["integrations"][0]["wandb"] == {"api_key": "[redacted]", "project": "[redacted]"}
     assert held["jobs"][0]["request"]["metadata"]["ftspec_key"] == one.key("t/seed=1")
     assert held["spec_files"] == ["ftspec.yaml"]
+    checked = saved(two(world, validation="check"))
+    assert checked.jobs[0].datasets == {"tone": world.dataset().key, "check": world.dataset("check").key}
 
 
 def test_a_plan_that_still_holds_has_nothing_to_say(world):

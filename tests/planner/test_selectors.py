@@ -57,6 +57,7 @@ def test_selectors_add_up_and_none_selects_nothing(grid):
     """Several selectors are a union."""
     assert select(("polish", "triage/size=mini,seed=1"), grid.identified(), State()) == {"polish/list=[1,2]", "triage/size=mini,seed=1"}
     assert select((), grid.identified(), State()) == set()
+    assert select(("*",), [], State()) == set()
 
 
 def test_statuses_are_those_of_state(grid):

@@ -27,6 +27,7 @@ def test_counts_cost_and_changed_jobs_come_first(make):
 def test_nothing_to_do_is_a_short_comment(make):
     """A title, the project, and one line."""
     text = to_markdown(make.plan(make.keep("kept/seed=1")))
+    assert "Project" not in to_markdown(make.plan(project=None))
     assert text == "## Plan: nothing to do, 1 reused.\n\n- Project: `demo`\n\n### Everything else\n\n```text\n.   1 reused  kept 1\n```\n"
 
 

@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from ftspec.actions import Cost, ForgetJob, Reason
+from ftspec.actions import Cost, ForgetJob, Quota, Reason
 from ftspec.render.text import to_text
+from ftspec.render.words import quota_text, size_text
 
 
 def test_a_changed_job_reads_like_the_style_page(make):
@@ -203,11 +204,13 @@ def test_many_labels_runs_and_records_fold(make):
 def test_a_full_plan_unfolds_everything(make):
     """Each job with its settings, tokens, cost and key, each reused job with its model."""
     job = {"hyperparameters": {"n_epochs": 3, "beta": 0.1}, "seed": 7, "suffix": "v1", "validation": "check", "depends_on": ("other",)}
-    plan = make.plan(make.launch("tone/seed=7", job=job), make.keep("kept/seed=1"), make.keep("r", Reason.RUNNING), make.run())
+    dear = make.launch("dear", cost=Cost())
+    plan = make.plan(make.launch("tone/seed=7", job=job), dear, make.keep("kept/seed=1"), make.keep("r", Reason.RUNNING), make.run())
     text = " ".join(to_text(plan, full=True).split())
     for part in (
         "key abababababab; supervised on sandbox; train tone, validation check; beta 0.1; n_epochs 3; seed 7; suffix v1;",
         "tokens about 800 to 1,000; cost free; after other",
+        "tokens unknown; cost unknown",
         ". kept/seed=1 ft:kept/seed=1 (recorded)",
         "> r running ftjob-1",
         "* holdout on tone/seed=1 87 samples (not evaluated)",
@@ -264,3 +267,25 @@ def test_a_secret_in_a_setting_is_not_shown(make):
     )
     assert "sk-abc" not in to_text(plan, full=True)
     assert "[redacted]" in to_text(plan)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (64_400, "64.4 kB"), (5_000_000, "5.0 MB"), (7_123_000_000_000, "7,123.0 GB")],
+)
+def test_sizes_are_for_people(size, text):
+    """Decimal units, as vendors bill them."""
+    assert size_text(size) == text
+
+
+@pytest.mark.parametrize(
+    ("quota", "text"),
+    [
+        ({"per_day": 8}, "openai: 12 jobs, 8 a day: 2 days"),
+        ({"max_running": 3, "days": 1}, "openai: 12 jobs, 3 at a time"),
+    ],
+)
+def test_a_quota_says_how_long_it_takes(quota, text):
+    """Twelve jobs, eight a day: two days."""
+    given = {"engine": "openai", "launches": 12, "per_day": None, "max_running": None, "used_today": 0, "days": 2}
+    assert quota_text(Quota(**(given | quota))) == text
