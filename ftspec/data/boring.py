@@ -71,3 +71,9 @@ def is_boring_dict(row: Mapping[str, Any], canonical: bytes, columns: frozenset[
         return is_boring([msgspec.convert(one, PlainMessage) for one in messages], canonical)
     except msgspec.ValidationError:
         return False
+
+
+def as_dict(value: Any) -> dict[str, Any]:
+    """Return the value of a row as a dict."""
+    plain: dict[str, Any] = msgspec.to_builtins(value) if isinstance(value, PlainChat) else value
+    return plain

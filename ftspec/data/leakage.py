@@ -17,11 +17,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ftspec.data.boring import as_dict
 from ftspec.data.checks import all_codes
 from ftspec.data.digest import part_of
 from ftspec.data.findings import KEEP
 from ftspec.data.formats import all_formats
-from ftspec.data.scan import as_dict
 from ftspec.data.source import Place as Where
 from ftspec.data.source import Source
 from ftspec.data.split import field_of

@@ -160,9 +160,3 @@ class Scanner:
         if self._dealer.group_by and self._dealer.group(value) is None:
             self.findings.add("group-missing", f"the row has no `{self._dealer.group_by}` to group by", self.line)
         return self._dealer.part(value, canonical)
-
-
-def as_dict(value: Any) -> dict[str, Any]:
-    """Return the value of a row as a dict."""
-    plain: dict[str, Any] = msgspec.to_builtins(value) if isinstance(value, PlainChat) else value
-    return plain

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ftspec.data import transforms
+from ftspec.data.boring import as_dict
 from ftspec.data.checks.base import Setting
 from ftspec.data.findings import Findings
 from ftspec.data.formats import all_formats, detect
 from ftspec.data.rows import BadFile, BadRow, RowFile, RowReader, Stamp, sniff
-from ftspec.data.scan import Order, RowRules, Scanner, as_dict
+from ftspec.data.scan import Order, RowRules, Scanner
 from ftspec.data.transforms import STREAMED, Row, Rows, row_step
 from ftspec.diagnostics import FtspecError
 from ftspec.printable import printable

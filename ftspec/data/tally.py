@@ -15,12 +15,12 @@ from typing import Any
 
 import msgspec
 
-from ftspec.data.boring import PlainChat
+from ftspec.data.boring import PlainChat, as_dict
 from ftspec.data.findings import Finding
 from ftspec.data.formats import all_formats
 from ftspec.data.formats.base import Piece
 from ftspec.data.formats.preference import output_of
-from ftspec.data.scan import Order, as_dict
+from ftspec.data.scan import Order
 from ftspec.data.tokens import IMAGE_HIGH, IMAGE_LOW, PER_MESSAGE, PER_ROW, counter
 from ftspec.data.transforms import Row, source_of
 from ftspec.fingerprint import canonical_json

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ftspec.data.boring import as_dict
 from ftspec.data.messages import messages_of, role_of
 from ftspec.data.rows import BadFile
 from ftspec.data.split import field_of
@@ -190,7 +191,7 @@ def dedupe(rows: Rows, form: Format, *, by: str = "row") -> Rows:
     def stream() -> Iterator[Row]:
         seen: set[bytes] = set()
         for row in rows():
-            said = row.canonical if by == "row" else canonical_json(form.prompt(row.value))
+            said = row.canonical if by == "row" else canonical_json(form.prompt(as_dict(row.value)))
             key = hashlib.blake2b(said, digest_size=16).digest()
             if key not in seen:
                 seen.add(key)

@@ -1,0 +1,126 @@
+"""Token counts are exact where a tokenizer is present, and say how wrong they can be where not."""
+
+from __future__ import annotations
+
+import sys
+import types
+
+import pytest
+
+from ftspec.data import tokens
+from ftspec.data.digest import digest
+from ftspec.diagnostics import FtspecError
+from ftspec.server.trainers.sandbox.words import pieces
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch):
+    """Each test finds the tokenizers that it installs, and none that the machine has."""
+    tokens.counter.cache_clear()
+    for name in ("bpe_openai", "tiktoken"):
+        monkeypatch.setitem(sys.modules, name, None)
+    yield
+    tokens.counter.cache_clear()
+
+
+TEXTS = ["", "Hello, world!", "snake_case x2  \n\tend ", "Übergröße 北京 😀", "a" * 100, "don't\u2028stop"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_words_are_counted_as_the_sandbox_cuts_them(text):
+    """The `words` tokenizer is that of the sandbox engine, so its estimates are exact."""
+    assert tokens.count(text, "words") == len(pieces(text))
+
+
+def test_without_a_tokenizer_a_count_is_an_estimate_with_its_error():
+    """The stand-in says that it is one, and how far off it can be."""
+    counter = tokens.counter("o200k")
+    assert (counter.name, counter.exact, counter.error) == ("estimate", False, 0.45)
+    assert counter.count("x" * 37) == 10
+
+
+# Counted once with o200k: what each text really needs.
+REAL = {
+    "The government announced on Tuesday that taxes would not rise next year, despite economic difficulties. ": 18,
+    "Der schnelle braune Fuchs springt über den faulen Hund. Die Bundesregierung hat am Dienstag angekündigt, dass die Steuern im nächsten Jahr nicht erhöht werden sollen. ": 35,
+    '{"name": "get_weather", "arguments": {"city": "Oslo", "unit": "c", "days": 3}}': 24,
+}
+
+
+@pytest.mark.parametrize(("text", "real"), REAL.items(), ids=["English", "German", "JSON"])
+def test_the_estimate_is_within_its_error(text, real):
+    """For known counts the truth lies within the stated range."""
+    guess = tokens.estimate(text)
+    assert guess * (1 - tokens.ESTIMATE_ERROR) <= real <= guess * (1 + tokens.ESTIMATE_ERROR)
+
+
+def test_an_installed_tokenizer_is_exact(monkeypatch):
+    """`bpe-openai` is used where it is there, once for each short text."""
+    asked = []
+
+    def encoding(name):
+        assert name == "o200k_base"
+        return types.SimpleNamespace(count=lambda text: asked.append(text) or len(text))
+
+    module = types.ModuleType("bpe_openai")
+    module._bindings = types.SimpleNamespace(tokenizer_for_encoding=encoding)
+    monkeypatch.setitem(sys.modules, "bpe_openai", module)
+    counter = tokens.counter("o200k")
+    assert (counter.name, counter.exact) == ("o200k", True)
+    assert [counter.count("Be brief.") for _ in range(3)] == [9, 9, 9]
+    assert asked == ["Be brief."]
+
+
+def test_tiktoken_is_used_only_with_its_vocabulary_on_disk(monkeypatch, tmp_path):
+    """Nothing is ever fetched: a tiktoken that would have to download is as good as none."""
+    module = types.ModuleType("tiktoken")
+    module.get_encoding = lambda _name: types.SimpleNamespace(encode_ordinary=list)
+    monkeypatch.setitem(sys.modules, "tiktoken", module)
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+    assert not tokens.counter("cl100k").exact
+    tokens.counter.cache_clear()
+    (tmp_path / "9b5ad71b2ce5302211f9c61530b329a4922fc6a4").write_bytes(b"")
+    assert tokens.counter("cl100k").count("four") == 4
+
+
+def test_an_unknown_tokenizer_is_an_error():
+    """A name that nobody knows is refused with the names there are."""
+    with pytest.raises(FtspecError, match="not a tokenizer") as stop:
+        tokens.counter("p50k")
+    assert "o200k" in stop.value.help
+
+
+def test_a_dataset_of_several_engines_is_counted_for_the_common_one():
+    """Engines that agree decide; otherwise the default counts."""
+    assert tokens.choose(["words", "words"]) == "words"
+    assert tokens.choose(["words", None]) == tokens.DEFAULT
+    assert tokens.choose([]) == tokens.DEFAULT
+
+
+def test_facts_have_the_tokens_of_each_part(folder, chat):
+    """Counts add up over the parts, and say whether they are exact."""
+    rows = [chat(user=f"one two {n}", assistant="three") for n in range(50)]
+    facts, _ = digest(folder.dataset("data", *rows, split={"shares": {"train": 0.5, "test": 0.5}}), root=folder.root, tokenizer="words")
+    assert facts["data"].total_tokens == facts["data"].trained_tokens == 50 * 4
+    assert facts["data.train"].total_tokens + facts["data.test"].total_tokens == 200
+    assert facts["data"].exact_tokens
+    assert digest(folder.dataset("data"), root=folder.root, tokenizer=None)[0]["data"].total_tokens is None
+
+
+def test_messages_and_rows_cost_tokens_of_their_own(folder, chat):
+    """Three for each message and three for the answer's start, as the protocol's guide counts."""
+    facts, _ = digest(folder.dataset("data", chat(user="x" * 37, assistant="x" * 37)), root=folder.root, tokenizer="estimate")
+    assert facts["data"].total_tokens == 10 + 10 + 3 + 3 + 3
+
+
+def test_images_are_counted_and_make_the_count_inexact(folder):
+    """An image costs 85 tokens at low detail; what it costs at full detail depends on its size."""
+
+    def row(detail):
+        image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo=", "detail": detail}}
+        return {"messages": [{"role": "user", "content": [image]}, {"role": "assistant", "content": "x"}]}
+
+    low, high = (
+        digest(folder.dataset(name, row(name)), root=folder.root, tokenizer="estimate")[0][name].total_tokens for name in ("low", "high")
+    )
+    assert high - low == tokens.IMAGE_HIGH - tokens.IMAGE_LOW
