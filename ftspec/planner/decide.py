@@ -104,7 +104,7 @@ def options_of(request: PlanRequest) -> dict[str, object]:
 
 
 def _chosen(request: PlanRequest) -> list[Identified]:
-    """Return the jobs that the plan is about, sorted by address but parents first."""
+    """Return the jobs that the plan is about, parents before children."""
     jobs = sorted(request.jobs, key=lambda one: one.job.address)
     if not request.targets and not request.exclude and not any(one.job.parents for one in jobs):
         return jobs
@@ -113,8 +113,16 @@ def _chosen(request: PlanRequest) -> list[Identified]:
         wanted = with_parents(select(request.targets, jobs, request.state), parents) if request.targets else set(parents)
         wanted -= with_children(select(request.exclude, jobs, request.state), parents)
         jobs = [one for one in jobs if one.job.address in wanted]
-    by_address = {one.job.address: one for one in jobs}
-    return [by_address[job.address] for job in parents_first([one.job for one in jobs])]
+    return _by_depth(jobs)
+
+
+def _by_depth(jobs: Sequence[Identified]) -> list[Identified]:
+    """Return all jobs without parents, then their children, and so on; each generation sorted by address."""
+    depths: dict[str, int] = {}
+    for job in parents_first([one.job for one in jobs]):
+        depths[job.address] = 1 + max((depths.get(parent, -1) for parent in job.parents), default=-1)
+    known = [one for one in jobs if one.job.address in depths]
+    return sorted(known, key=lambda one: (depths[one.job.address], one.job.address))
 
 
 class _Decider:

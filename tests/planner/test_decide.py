@@ -249,6 +249,13 @@ def test_a_target_brings_its_parents_and_nothing_else(world):
     assert reasons(chain.plan(targets=("b",))) == {"a": Reason.NOT_RECORDED, "b": Reason.NOT_RECORDED}
 
 
+def test_a_generation_comes_after_the_one_it_needs(world):
+    """All roots first, then what is trained on them, each generation by address."""
+    jobs = [world.job("z/seed=2", seed=2), world.job("z/seed=1", seed=1), world.job("m", parent="a", base_model="")]
+    jobs += [world.job("a", parent="z/seed=1", base_model=""), world.job("b", depends_on=("z/seed=2",), seed=3)]
+    assert list(reasons(world.of(*jobs).plan())) == ["z/seed=1", "z/seed=2", "a", "b", "m"]
+
+
 def test_an_exclusion_takes_its_children_along(world):
     """A child cannot be trained without its parent."""
     chain = world.of(world.job("a"), world.job("b", parent="a", base_model=""), world.job("c", seed=9))
