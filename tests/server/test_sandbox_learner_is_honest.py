@@ -275,6 +275,15 @@ def test_reinforcement_finds_answers_from_an_untrained_base(caller):
     assert caller.ask(job["fine_tuned_model"], "pick 77") == "blue"
 
 
+def test_replies_that_cannot_be_graded_have_no_reward(caller):
+    """A grader that wants JSON rewards the replies that are, and the model learns to write them."""
+    rows = [{"messages": [{"role": "user", "content": "7"}], "answer": 7} for _ in range(20)]
+    grader = {"type": "string_check", "operation": "eq", "input": "{{sample.output_json}}", "reference": "{{item.answer}}"}
+    method = {"type": "reinforcement", "reinforcement": {"grader": grader, "hyperparameters": {"n_epochs": 5}}}
+    job = caller.train(training_file=caller.upload(rows), method=method, seed=1)
+    assert caller.ask(job["fine_tuned_model"], "7") == "7"
+
+
 def test_a_grader_that_cannot_judge_fails_the_job(caller):
     """A template that names a missing member ends the job with that reason."""
     rows = [{"messages": [{"role": "user", "content": "x"}], "wrong": "y"}] * 3

@@ -142,7 +142,7 @@ def test_both_majors_of_the_sdk_make_the_whole_journey(serving, tmp_path, requir
     [
         ([], "nobody said who may ask"),
         (["--no-auth", "--api-key-env", "SERVER_KEY"], "`--api-key-env` and `--no-auth` exclude each other"),
-        (["--no-auth", "--host", "0.0.0.0"], "`--no-auth` is for loopback addresses only"),
+        (["--no-auth", "--host", "0.0.0.1"], "`--no-auth` is for loopback addresses only"),
         (["--api-key-env", "NOT_SET"], "the variable `NOT_SET` holds no key"),
         (["--api-key-env", "SHORT_KEY"], "a key is shorter than 16 characters"),
         (["--key-file", "missing.txt"], "cannot read the key file `missing.txt`"),
@@ -173,7 +173,7 @@ def test_addresses_are_written_as_clients_need_them():
     listener = listen("localhost", 0)
     assert base_url(listener).endswith(f":{listener.getsockname()[1]}/v1")
     listener.close()
-    assert [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "example.org")] == [True, True, True, False, False]  # noqa: S104
+    assert [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.1", "example.org")] == [True, True, True, False, False]
 
 
 def test_a_key_file_gives_each_key_its_project(tmp_path):

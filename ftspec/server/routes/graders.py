@@ -9,6 +9,7 @@ from anyio.to_thread import run_sync
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from ftspec.diagnostics import FtspecError
 from ftspec.server.context import server_of
 from ftspec.server.graders import checked_grader, named_parts, sample_of
 from ftspec.server.wire import Body, checked, read_json
@@ -67,7 +68,7 @@ def _score(grade: Grade, grader: dict[str, Any], text: str, item: dict[str, Any]
     try:
         rewards = {name: grade(part, sample, item) for name, part in parts.items()}
         reward = grade(grader, sample, item)
-    except ValueError as error:
+    except (ValueError, FtspecError) as error:
         problem = str(error)
     errors: dict[str, Any] = {**dict.fromkeys(_ERRORS, False), **dict.fromkeys(_DETAILS)}
     errors["other_error"] = problem is not None

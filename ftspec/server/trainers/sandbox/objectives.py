@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np  # noqa: TID253 loaded only when something is trained or asked
 
+from ftspec.diagnostics import FtspecError
 from ftspec.server.graders import sample_of
 from ftspec.server.trainers.sandbox.bases import samples
 from ftspec.server.trainers.sandbox.features import Context
@@ -201,7 +202,11 @@ _ITEM = re.compile(r"item\.(\w+)")
 
 
 class Reinforcement:
-    """Tries several replies to each prompt and raises those that the grader likes better than the average."""
+    """Tries several replies to each prompt and raises those that the grader likes better than the average.
+
+    A reply that cannot be graded (a template wants JSON, say) has no reward; a grader that can
+    grade none of the first batch is taken to be wrong (`ValueError`).
+    """
 
     def __init__(
         self,
@@ -223,8 +228,9 @@ class Reinforcement:
         self._chance = random.Random(f"reinforcement {seed}")  # noqa: S311 a reproducible draw
         self._samples, self._eval_samples = samples(settings["compute_multiplier"]), settings["eval_samples"]
         self._grader, self._grade = grader, grade
+        self._patience = min(settings["batch_size"], self.size)
         self._contexts: dict[int, Context] = {}
-        self._tokens = 0
+        self._tokens = self._graded = self._ungraded = 0
 
     def _context(self, task: Task) -> Context:
         if id(task) not in self._contexts:
@@ -236,9 +242,20 @@ class Reinforcement:
         context = self._context(task)
         actions = list(write(self.learner.network, context, temperature=1.0, top_p=1.0, chance=self._chance, limit=_REPLY_WORDS))
         text = "".join(action.text for action in actions)
-        reward = float(self._grade(self._grader, sample_of(text), task.item))
+        reward = self._reward(text, task)
         self._tokens += context.tokens + len(actions)
         return Steps.of([a.view for a in actions], [a.at_end for a in actions], [a.action for a in actions]), reward
+
+    def _reward(self, text: str, task: Task) -> float:
+        try:
+            reward = float(self._grade(self._grader, sample_of(text), task.item))
+        except (ValueError, FtspecError):
+            self._ungraded += 1
+            if not self._graded and self._ungraded >= self._samples * self._patience:
+                raise
+            return 0.0
+        self._graded += 1
+        return reward
 
     def learn(self, batch: Sequence[int], *, rate: float) -> Figures:
         """Try replies to some prompts and learn from their rewards."""

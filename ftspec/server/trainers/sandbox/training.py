@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np  # noqa: TID253 loaded only when something is trained or asked
 
+from ftspec.diagnostics import FtspecError
 from ftspec.server.trainers.base import JobFailure
 from ftspec.server.trainers.run_folder import Result
 from ftspec.server.trainers.sandbox import weights
@@ -179,7 +180,7 @@ class Attempt:
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # `_check_finite` says what became of it
                 return objective.learn(batch, rate=rate)
-        except ValueError as error:  # a grader that cannot judge
+        except (ValueError, FtspecError) as error:  # a grader that cannot judge
             message = f"The grader failed: {error}."
             raise Failed(JobFailure(code="grader_failed", message=message, param="method.reinforcement.grader")) from None
 
