@@ -122,8 +122,8 @@ class _JobLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
             engine=_SAME.setdefault(self.engine, self.engine),
             scope=_SAME.setdefault(self.scope, self.scope),
             attempts=self.attempts,  # type: ignore[arg-type] # what the property decodes
-            preimage=self.preimage,  # type: ignore[arg-type] # what the property decodes
-            tags=self.tags,  # type: ignore[arg-type] # what the property decodes
+            preimage={} if self.preimage is _NOTHING else self.preimage,  # type: ignore[arg-type] # what the property decodes
+            tags={} if self.tags is _NOTHING else self.tags,  # type: ignore[arg-type] # what the property decodes
             suffix=self.suffix,
             duplicates=self.duplicates,
             protected=self.protected,
