@@ -6,6 +6,7 @@ own trust file. Ambient `OPENAI_*` variables are ignored, and said to be.
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from ftspec.server.inprocess import EngineApp
 
 
+log = logging.getLogger("ftspec")
+
+
 class Session:
     """`async with Session(project, spec) as session: session.engine("openai")`."""
 
@@ -32,6 +36,7 @@ class Session:
         self._environ = os.environ if environ is None else environ
         self._open: dict[str, Engine] = {}
         self._apps: list[EngineApp] = []
+        self._ignored: set[str] = set()
 
     async def __aenter__(self) -> Session:
         return self
@@ -58,6 +63,8 @@ class Session:
     def engine(self, name: str) -> Engine:
         """Return the engine `name`, opened. Raises `FtspecError`: no key, an address that a key may not go to."""
         if name not in self._open:
+            if not self.profile(name).in_process or self.entry(name).base_url is not None:
+                self._say_what_is_ignored(self.entry(name))
             from ftspec.engines.open import open_engine
             from ftspec.engines.trust import TrustStore
 
@@ -69,6 +76,17 @@ class Session:
                 app_factory=self._app,
             )
         return self._open[name]
+
+    def _say_what_is_ignored(self, entry: EngineEntry) -> None:
+        """Warn of ambient settings that the SDK would have obeyed and ftspec does not."""
+        from ftspec.engines.open import key_variables
+        from ftspec.engines.origin import ignored_variables
+
+        used = key_variables(entry, profile=self.profile(entry.name), environ=self._environ)
+        names = [name for name in ignored_variables(self._environ, used=used) if name not in self._ignored]
+        self._ignored.update(names)
+        if names:
+            log.warning("warning: ignored %s: the spec says where requests go", ", ".join(f"`{name}`" for name in names))
 
     def _app(self, entry: EngineEntry) -> Any:
         """Return the server app of an engine that runs in this process; its records are under `.ftspec/`."""
