@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from ftspec.data.checks.base import Setting
 from ftspec.data.checks.chat import COPY_LENGTH
 
 
@@ -29,6 +30,14 @@ class PlainChat(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     messages: Annotated[list[PlainMessage], msgspec.Meta(min_length=1)]
 
 
+PLAIN_ROLES = frozenset({"system", "user", "assistant"})
+
+
+def can_be_boring(setting: Setting) -> bool:
+    """Whether the fast lane is open: it knows nothing of engines with other roles, of graders, or of secrets."""
+    return setting.format == "chat" and setting.roles >= PLAIN_ROLES and not setting.safety and not setting.item_keys
+
+
 _orders: dict[tuple[str, ...], bool] = {}
 
 
@@ -36,7 +45,7 @@ def _good_order(roles: tuple[str, ...], last: str) -> bool:
     """Whether the roles come in a good order; remembered, because few orders make up a dataset."""
     known = _orders.get((last, *roles))
     if known is None:
-        known = roles[-1] == last and "user" in roles and "system" not in roles[1:] and set(roles) <= {"system", "user", "assistant"}
+        known = roles[-1] == last and "user" in roles and "system" not in roles[1:] and PLAIN_ROLES.issuperset(roles)
         if len(_orders) > 1000:
             _orders.clear()
         _orders[last, *roles] = known

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ftspec.data.boring import PlainChat, is_boring, is_boring_dict
+from ftspec.data.boring import PlainChat, can_be_boring, is_boring, is_boring_dict
 from ftspec.data.checks import row_checks
 from ftspec.data.checks.base import Setting
 from ftspec.data.findings import Findings
@@ -54,7 +54,7 @@ class RowRules:
     def __init__(self, setting: Setting, findings: Findings) -> None:
         self._rules: list[RowCheck] = row_checks(setting)
         self._columns = setting.columns
-        self._fast = setting.format == "chat" and not setting.safety and not setting.item_keys
+        self._fast = can_be_boring(setting)
         self._findings = findings
 
     def check(self, value: Mapping[str, Any], canonical: bytes, line: int) -> None:
@@ -83,8 +83,7 @@ class Scanner:
         self._dealer = Dealer(order.shares, seed=order.seed, group_by=order.group_by) if order.shares else None
         self._steps = [row_step(one) for one in order.steps]
         self._rules = RowRules(order.setting, self.findings) if order.check else None
-        setting = order.setting
-        plain = setting.format == "chat" and not order.steps and not order.group_by and not setting.safety and not setting.item_keys
+        plain = can_be_boring(order.setting) and not order.steps and not order.group_by
         self._plain = msgspec.json.Decoder(PlainChat).decode if plain else None
         self._encode = msgspec.json.Encoder(order="sorted").encode
 

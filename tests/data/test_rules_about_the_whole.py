@@ -1,0 +1,202 @@
+"""What is said about a dataset as a whole, and about what an engine takes."""
+
+from __future__ import annotations
+
+import pytest
+
+from ftspec.data.audit import audit, limits, over_context, setting_for
+from ftspec.data.digest import facts_of
+from ftspec.data.stats import histogram, percentile, statistics_of
+from ftspec.diagnostics import Severity
+from ftspec.profile import MethodProfile, Profile
+
+
+def found(folder, dataset, **more):
+    passed, problems = audit(dataset, folder.place(), **more)
+    return passed, {one.code: one for one in problems}
+
+
+def tool(name):
+    return {"type": "function", "function": {"name": name, "parameters": {}}}
+
+
+def labels(chat, **counts):
+    return [chat(user=f"{label} {n}", assistant=label) for label, times in counts.items() for n in range(times)]
+
+
+def with_system(row, text="Be brief."):
+    return {**row, "messages": [{"role": "system", "content": text}, *row["messages"]]}
+
+
+def with_image(n):
+    image = {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9j/4AAQ"}}
+    return {"messages": [{"role": "user", "content": [{"type": "text", "text": str(n)}, image]}, {"role": "assistant", "content": "x"}]}
+
+
+def pair(prompt, preferred, other):
+    return {
+        "input": {"messages": [{"role": "user", "content": prompt}]},
+        "preferred_output": [{"role": "assistant", "content": preferred}],
+        "non_preferred_output": [{"role": "assistant", "content": other}],
+    }
+
+
+def whole_rules(chat):
+    """Return for each rule about the whole: rows that break it, and rows that do not."""
+    plain = [chat(user=f"q {n}", assistant=f"a {n}") for n in range(60)]
+    return {
+        "duplicate-row": ([*plain, plain[0]], plain),
+        "ambiguous-prompt": ([*plain, chat(user="q 1", assistant="another")], [*plain, plain[1]]),
+        "label-skew": (labels(chat, yes=90, no=10), labels(chat, yes=60, no=40)),
+        "mixed-system": ([with_system(plain[0]), *plain[1:]], [with_system(row) for row in plain]),
+        "mixed-tools": (
+            [{**plain[0], "tools": [tool("a")]}, {**plain[1], "tools": [tool("b")]}],
+            [{**row, "tools": [tool("a")]} for row in plain],
+        ),
+        "unused-tool": ([{**plain[0], "tools": [tool("a")]}], plain),
+        "images-skipped": ([with_image(1)], plain),
+        "reversed-pair": ([pair("q", "a", "b"), pair("q", "b", "a")], [pair("q", "a", "b"), pair("p", "b", "a")]),
+        "length-bias": (
+            [pair(f"q{n}", "long answer", "short") for n in range(9)],
+            [pair(f"q{n}", "x" * (n % 2), "y" * (1 - n % 2)) for n in range(9)],
+        ),
+        "source-mix": ([{**plain[0], "source": "a"}, {**plain[1], "source": "b"}], [{**row, "source": "a"} for row in plain]),
+    }
+
+
+CODES = [
+    "duplicate-row",
+    "ambiguous-prompt",
+    "label-skew",
+    "mixed-system",
+    "mixed-tools",
+    "unused-tool",
+    "images-skipped",
+    "reversed-pair",
+    "length-bias",
+    "source-mix",
+]
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_dataset_that_breaks_a_rule_is_told_and_one_beside_it_is_not(folder, chat, code):
+    """Each rule about the whole speaks for rows that break it and is silent for the others."""
+    bad, good = whole_rules(chat)[code]
+    assert code in found(folder, folder.dataset("bad", *bad))[1]
+    assert code not in found(folder, folder.dataset("good", *good))[1]
+
+
+def test_repeated_rows_are_counted_at_their_lines(folder, chat):
+    """The first of equal rows is fine; the others are told with their lines, whatever their layout."""
+    dataset = folder.dataset(
+        "data",
+        chat(),
+        chat(user="b"),
+        chat(),
+        '{"messages":[{"content":"How are you?","role":"user"},{"role":"assistant","content":"Fine."}]}',
+    )
+    _, problems = found(folder, dataset)
+    assert (problems["duplicate-row"].count, [place.line for place in problems["duplicate-row"].places]) == (2, [3, 4])
+    assert "ambiguous-prompt" not in problems
+
+
+def test_estimated_tokens_are_said_to_be_estimated(folder, chat):
+    """A note says that counts are estimates; exact counts need none."""
+    dataset = folder.dataset("data", chat())
+    assert "estimated-tokens" in found(folder, dataset, tokenizer="estimate")[1]
+    assert "estimated-tokens" not in found(folder, dataset, tokenizer="words")[1]
+
+
+ENGINE = Profile(
+    name="engine",
+    title="An engine",
+    methods={"supervised": MethodProfile(hyperparameters={}, dataset_format="chat")},
+    min_rows=10,
+    max_file_bytes=20_000,
+    data={"max_rows": 100, "roles": ["user", "assistant"], "max_images": 1, "max_image_bytes": 99},
+)
+
+
+@pytest.mark.parametrize(
+    ("number", "use", "codes"),
+    [
+        (5, "train", {"too-few-rows"}),
+        (5, "validation", set()),
+        (20, "train", {"few-rows"}),
+        (60, "train", set()),
+        (120, "train", {"too-many-rows"}),
+        (300, "train", {"too-many-rows", "file-too-large"}),
+    ],
+)
+def test_what_an_engine_takes_is_checked(folder, chat, number, use, codes):
+    """Rows and bytes are compared with the engine's limits; few rows are a warning."""
+    dataset = folder.dataset("data", *[chat(user=f"q{n}") for n in range(number)])
+    passed, _ = audit(dataset, folder.place())
+    told = limits(facts_of(dataset, passed)["data"], ENGINE, use=use, wanted_format="chat")
+    assert {one.code for one in told} == codes
+    assert all(one.severity is (Severity.WARNING if one.code == "few-rows" else Severity.ERROR) for one in told)
+
+
+def test_another_format_than_the_method_wants_is_an_error(folder, chat):
+    """Chat rows for a preference method are refused before the upload."""
+    dataset = folder.dataset("data", *[chat(user=f"q{n}") for n in range(60)])
+    passed, _ = audit(dataset, folder.place())
+    assert [one.code for one in limits(facts_of(dataset, passed)["data"], None, wanted_format="preference")] == ["wrong-format"]
+
+
+def test_rules_know_the_engine(folder, chat):
+    """Roles and images that the engine does not take are errors for that engine only."""
+    dataset = folder.dataset("data", with_system(chat()))
+    assert "unknown-role" in found(folder, dataset, setting=setting_for(ENGINE))[1]
+    assert "unknown-role" not in found(folder, dataset)[1]
+
+
+def test_rows_over_the_context_are_counted_with_what_is_lost(folder, chat):
+    """Rows that a model's training context cuts off are told with the share of tokens that goes."""
+    dataset = folder.dataset("data", chat(user="word " * 100, assistant="x"), chat(user="word", assistant="x"))
+    passed, _ = audit(dataset, folder.place(), tokenizer="words")
+    [told] = over_context(dataset, passed, "model", 50)
+    assert told.code == "over-context"
+    assert "1 rows" in told.message
+    assert over_context(dataset, passed, "model", 5000) == []
+
+
+def test_statistics_say_what_a_dataset_is_made_of(folder, chat):
+    """Rows, tokens by role, lengths and labels, for the whole and for each part."""
+    rows = [with_system(row) for row in labels(chat, billing=30, refund=20)]
+    dataset = folder.dataset("data", *rows, split={"shares": {"train": 0.8, "test": 0.2}})
+    passed, _ = audit(dataset, folder.place(), tokenizer="words")
+    statistics = statistics_of(dataset, passed, contexts=(5, 6))
+    whole = statistics["data"]
+    assert (whole.rows, whole.tokens, whole.loss_tokens, whole.with_system) == (50, 50 * 6, 50, 50)
+    assert whole.roles == {"system": 150, "user": 100, "assistant": 50}
+    assert whole.labels == {"billing": 30, "refund": 20}
+    assert whole.lengths == {"min": 6, "p5": 6, "median": 6, "p95": 6, "max": 6, "mean": 6.0}
+    assert whole.over_context == {5: (50, 50), 6: (0, 0)}
+    assert statistics["data.train"].rows + statistics["data.test"].rows == 50
+    assert whole.as_json()["over_context"][0] == {"context": 5, "rows": 50, "tokens_lost": 50}
+
+
+def test_free_answers_are_no_labels(folder, chat):
+    """Answers that differ from row to row, or are long, are not listed as labels."""
+    varied = folder.dataset("data", *[chat(user=f"q{n}", assistant=f"a{n}") for n in range(50)])
+    passed, _ = audit(varied, folder.place())
+    assert statistics_of(varied, passed)["data"].labels == {}
+
+
+def test_a_histogram_has_round_steps_that_hold_all_rows():
+    """Every length falls in one step, and steps are 1, 2 or 5 times a power of ten wide."""
+    lengths = {3: 1, 17: 4, 480: 2, 1999: 1}
+    steps = histogram(lengths)
+    assert sum(rows for _, _, rows in steps) == 8
+    assert {high - low + 1 for low, high, _ in steps} == {200}
+    assert steps[0][0] <= 3
+    assert steps[-1][1] >= 1999
+    assert histogram({}) == ()
+    assert histogram({7: 3}) == ((7, 7, 3),)
+
+
+@pytest.mark.parametrize(("share", "value"), [(0.0, 1), (0.5, 2), (0.75, 3), (0.9, 10), (1.0, 10)])
+def test_percentiles_are_lengths_that_occur(share, value):
+    """A percentile is the smallest length that so many rows do not exceed."""
+    assert percentile({1: 1, 2: 1, 3: 1, 10: 1}, share) == value
