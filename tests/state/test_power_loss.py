@@ -129,35 +129,33 @@ def test_two_power_losses_at_any_pair_of_steps_lose_nothing():
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EROFS], ids=["full", "io", "read-only"])
-def test_a_failing_system_call_is_an_error_and_loses_nothing(error, tmp_path):
+@pytest.mark.parametrize("step", steps())
+def test_a_failing_system_call_is_an_error_and_loses_nothing(step, error):
     """Every call that changes the disk may fail once: the command stops, what was acknowledged stays."""
-    counting = StoppingDisk(Disk())
-    three_jobs(state_on(counting, folder=tmp_path / "count" / "state"), {})
-    for step in range(len(counting.calls)):
-        folder, acknowledged = tmp_path / f"{step}" / "state", {}
-        failing = StoppingDisk(Disk(), at=step, error=error)
-        try:
-            three_jobs(state_on(failing, folder=folder), acknowledged)
-        except (FtspecError, OSError):
-            stopped = True
-        else:
-            stopped = False
-        # Only clearing the name of the holder may fail without anybody knowing: the lock itself is free.
-        assert stopped or failing.calls[step] == "replace"
-        state, problems = state_on(Disk(), 3, folder).read()
-        assert not has_errors(problems)
-        found = recorded(state)
-        assert all(found[number] in (status, "launched") for number, status in acknowledged.items())
-        with state_on(Disk(), 4, folder).lock("apply") as writer:
-            assert recorded(writer.read()) == found
+    disk, acknowledged = SimulatedDisk(), {}
+    failing = StoppingDisk(disk, at=step, error=error)
+    try:
+        three_jobs(state_on(failing), acknowledged)
+    except (FtspecError, OSError):
+        stopped = True
+    else:
+        stopped = False
+    # Only clearing the name of the holder may fail without anybody knowing: the lock itself is free.
+    assert stopped or failing.calls[step] == "replace"
+    state, problems = state_on(disk, 3).read()
+    assert not has_errors(problems)
+    found = recorded(state)
+    assert all(found[number] in (status, "launched") for number, status in acknowledged.items())
+    with state_on(disk, 4).lock("apply") as writer:
+        assert recorded(writer.read()) == found
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EACCES])
-def test_a_disk_that_cannot_be_written_is_refused_before_anything_is_bought(error, tmp_path):
+def test_a_disk_that_cannot_be_written_is_refused_before_anything_is_bought(error):
     """The lock is not given to a command whose outcomes could not be recorded."""
     for step in range(8):
-        failing = StoppingDisk(Disk(), at=step, error=error)
-        with pytest.raises(FtspecError) as refused, state_on(failing, folder=tmp_path / f"{step}" / "state").lock("apply"):
+        failing = StoppingDisk(SimulatedDisk(), at=step, error=error)
+        with pytest.raises(FtspecError) as refused, state_on(failing).lock("apply"):
             pytest.fail("the lock was given")
         assert "nothing was bought" in (refused.value.help or "")
 
