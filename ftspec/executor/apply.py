@@ -411,6 +411,8 @@ class Walk:
     def _result(self) -> ApplyResult:
         nodes = list(self._nodes.values())
 
+        blocked = [node for node in nodes if node.phase is Phase.SKIPPED and isinstance(node.action, WaitJob)]
+
         def addresses(wanted: Callable[[Node], bool]) -> tuple[str, ...]:
             return tuple(node.address for node in nodes if wanted(node))
 
@@ -428,7 +430,8 @@ class Walk:
                 if node.phase in {Phase.IN_DOUBT, Phase.UNSETTLED}
             ),
             skipped={node.address: node.because or "" for node in nodes if node.phase is Phase.SKIPPED and isinstance(node.action, LaunchJob)},
-            blocked={node.address: node.because or "" for node in nodes if node.phase is Phase.SKIPPED and isinstance(node.action, WaitJob)},
+            blocked={node.address: node.because or "" for node in blocked},
+            unblocked=tuple(node.address for node in blocked if self._found_meanwhile(node)),
             running=addresses(lambda node: node.phase is Phase.RUNNING),
             queued=addresses(lambda node: node.phase in {Phase.BLOCKED, Phase.READY, Phase.QUEUED}),
             next_slot_at={lane.entry.name: lane.next_slot_at for lane in self._lanes.values() if lane.next_slot_at is not None},
@@ -438,6 +441,12 @@ class Walk:
             state_error=None if self._state_error is None else str(self._state_error),
             signal=self._signal,
         )
+
+
+    def _found_meanwhile(self, node: Node) -> bool:
+        """Whether a job was blocked only by parents in doubt that are not any more."""
+        parents = [self._nodes[address] for address in node.job.parents if address in self._nodes]
+        return all(parent.phase in {Phase.SUCCEEDED, Phase.RUNNING} for parent in parents)
 
 
 def _files(node: Node) -> list[tuple[str, str]]:

@@ -15,20 +15,20 @@ from ftspec.actions import LaunchJob
 from ftspec.engines.base import EngineError
 from ftspec.executor import facts
 from ftspec.executor import progress as said
-from ftspec.executor.clock import engine_time, rfc3339
+from ftspec.executor.clock import engine_time, rfc3339, seconds_of
 from ftspec.executor.graph import Phase
 from ftspec.executor.launch import Bought, InTheDark, NotBought, NotRecorded, NotTried, buy
-from ftspec.executor.matching import LABEL, SKEW, Match, OpenIntent, open_intent, seniority
+from ftspec.executor.matching import DAY, LABEL, SKEW, Match, OpenIntent, open_intent, seniority
 from ftspec.executor.queue import Queue, queue_of
 from ftspec.executor.result import DuplicateJob
 from ftspec.executor.settle import Absent, Doubt, Verdict, look_up
 from ftspec.executor.sweep import PAUSES, Doubled, Ours, sweep
-from ftspec.executor.watch import SHOWN, Look, Watched, look
+from ftspec.executor.watch import SHOWN, Look, Watched, look, newest_bought
 from ftspec.record import JobError, JobStatus, Origin
 from ftspec.state.base import JobFact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from ftspec.engines.base import Engine, ObservedJob
@@ -56,6 +56,9 @@ LOOK_BACK = 30 * 86_400
 
 FRESH = 30.0
 """How old the engine's list may be when something is bought that somebody else could have bought too (seconds)."""
+
+LISTS = 3
+"""How often the list is asked for when it breaks off."""
 
 IN_A_ROW = 3
 """Launches without a clear outcome after which the engine is given nothing more."""
@@ -129,12 +132,13 @@ class Lane:
         self._known = {a.engine_job_id for record in self._recorded for a in record.attempts if a.engine_job_id} | {
             extra for record in self._recorded for extra in record.duplicates
         }
+        self._addresses = {record.key: record.address for record in self._recorded}
         self._nodes: dict[str, Node] = {}
         self._waiting: deque[Node] = deque()
         self._queue: Queue | None = None
         self._offset = 0.0
         self._said: int | None = None
-        self._counted_at = 0.0
+        self._counted_at = (0.0, 0.0)
         self._counting = self._slot_wait = self._polling = self._settling = self._sweeping = False
         self._open = {record.key: open_intent(record) for record in self._recorded if record.in_doubt}
         self._unsettled: list[OpenIntent] = []
@@ -143,7 +147,7 @@ class Lane:
         self._watched: dict[str, Watched] = {}
         self._unseen: dict[str, int] = {}
         self._pause, self._turn = 0.0, 0
-        self._ours: dict[str, Ours] = {}
+        self._ours = recent(self._recorded, self._effects.clock.now())
         self._sweeps = 0
         self._in_flight: dict[str, Purchase] = {}
         self._told: tuple[str, str | None] | None = None
@@ -224,28 +228,33 @@ class Lane:
         """Whether the engine's list has to be seen before the next purchase."""
         if self._queue is None:
             return True
-        stale = self._looks and self._effects.clock.monotonic() - self._counted_at > FRESH
-        return stale and self._queue.free(self._now()) != 0
+        return self._stale and self._queue.free(self._now()) != 0
 
-    async def _list(self) -> Iterable[ObservedJob]:
-        """Look before buying: who has no unique keys may have been given our jobs by another clone of this project."""
+    async def _list(self) -> tuple[Sequence[ObservedJob], bool]:
+        """Look before buying: an engine without unique keys may have been given our jobs by another clone of this project."""
         if not self._limited and not self._looks:
-            return ()
+            return (), True
         try:
-            return (await self.engine.find_jobs(since=int(self._now()) - LOOK_BACK)).items
+            listing = await self.engine.find_jobs(since=int(self._now()) - LOOK_BACK)
         except EngineError:
-            return ()  # what state knows is a lower bound, and the engine itself refuses what is too much
+            return (), False
+        return listing.items, listing.complete
 
     async def _count(self, pause: float = 0.0) -> tuple[Iterable[ObservedJob], int | None]:
         if pause:
             await self._effects.clock.sleep(pause)
-        listed = await self._list()
+        for again in range(LISTS):
+            listed, complete = await self._list()
+            if complete:
+                break
+            await self._effects.clock.sleep(2.0**again)
+        # Incomplete still: what is known is a lower bound, and the engine itself refuses what is too much.
         return listed, await engine_time(self.engine)
 
     def _counted(self, counted: tuple[Iterable[ObservedJob], int | None]) -> None:
         listed, said = counted
         self._counting = self._slot_wait = False
-        self._counted_at = self._effects.clock.monotonic()
+        self._counted_at = self._moment()
         if said is not None and said != self._said:
             # Only what it says anew tells how far its clock is from ours: it may be its last word of long ago.
             self._said, self._offset = said, said - self._effects.clock.now()
@@ -276,6 +285,15 @@ class Lane:
 
     # Buying
 
+    def _moment(self) -> tuple[float, float]:
+        return self._effects.clock.monotonic(), self._effects.clock.now()
+
+    @property
+    def _stale(self) -> bool:
+        """Whether the engine's list is too old to buy by: one clock stands still while a laptop sleeps, the other may jump."""
+        ages = (abs(now - then) for now, then in zip(self._moment(), self._counted_at, strict=True))
+        return self._looks and max(ages) > FRESH
+
     @property
     def _looks(self) -> bool:
         """Whether somebody else may have bought our jobs, and the engine's list would show it."""
@@ -283,7 +301,7 @@ class Lane:
 
     def _buy(self) -> None:
         queue = self._queue
-        if self._counting or (self._looks and self._effects.clock.monotonic() - self._counted_at > FRESH):
+        if self._counting or self._stale:
             return
         while queue is not None and self._waiting and self._hands.free and queue.free(self._now()) != 0:
             node = self._waiting.popleft()
@@ -487,7 +505,7 @@ class Lane:
         self._sweeping = False
         self._sweeps += 1
         for one in found:
-            node, ours = self._nodes[one.key], self._ours[one.key]
+            node, ours = self._nodes.get(one.key), self._ours[one.key]
             ids = (one.kept.id, *one.cancelled, *one.extra)
             if self._doubled.get(one.key) == ids:
                 continue
@@ -497,11 +515,12 @@ class Lane:
             if ours.job_id in one.cancelled:
                 self._watched.pop(ours.job_id, None)
                 del self._ours[one.key]
-                node.engine_job_id = one.kept.id
-                self.watch(node, watched_job(node, one.kept))
+                if node is not None:
+                    node.engine_job_id = one.kept.id
+                    self.watch(node, watched_job(node, one.kept))
             self._double(
                 DuplicateJob(
-                    address=node.address,
+                    address=node.address if node is not None else self._addresses[one.key],
                     key=one.key,
                     engine=self.entry.name,
                     kept=one.kept.id,
@@ -521,6 +540,19 @@ class Lane:
                 extra=duplicate.extra,
             )
         )
+
+
+def recent(recorded: Iterable[RecordedJob], now: float) -> dict[str, Ours]:
+    """Return the jobs of the last day: the run that bought them may have died before it looked for duplicates."""
+    found = {}
+    for record in recorded:
+        last = newest_bought(record)
+        if last is None or last.engine_job_id is None or last.created_at is None or record.duplicates:
+            continue
+        created = seconds_of(last.created_at)
+        if created > now - DAY:
+            found[record.key] = Ours(key=record.key, attempt=last.number, job_id=last.engine_job_id, created_at=created)
+    return found
 
 
 def claim(purchase: Purchase) -> OpenIntent:

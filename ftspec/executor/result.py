@@ -79,6 +79,8 @@ class ApplyResult:
     """Address to the address or sentence that stopped it."""
     blocked: Mapping[str, str] = field(default_factory=dict)
     """Address to what already held it back when the plan was made: a parent that failed before, for one."""
+    unblocked: tuple[str, ...] = ()
+    """Jobs that waited for a parent in doubt that was found meanwhile: another `apply` launches them."""
     running: tuple[str, ...] = ()
     queued: tuple[str, ...] = ()
     next_slot_at: Mapping[str, str] = field(default_factory=dict)
@@ -104,7 +106,7 @@ class ApplyResult:
             return 128 + self.signal
         if self.state_error is not None:
             return 1
-        if self.in_doubt or any(one.extra for one in self.duplicates):
+        if self.in_doubt or self.unblocked or any(one.extra for one in self.duplicates):
             return 4
         if self.failed or self.skipped:
             done = self.succeeded or self.running or self.evaluated or (set(self.launched) - {t.address for t in self.failed})

@@ -111,6 +111,7 @@ class Post:
     at: float
     buyer: str
     key: str
+    body: Mapping[str, Any]
     unknown: bool = False
     """Whether its sender cannot know what became of it."""
 
@@ -273,7 +274,7 @@ class SimulatedEngine:
         """Buy a job, on a bad day."""
         account, world = self.account, self.process.world
         fate = self._fate()
-        post = Post(at=world.now, buyer=self.process.name, key=request.key)
+        post = Post(at=world.now, buyer=self.process.name, key=request.key, body=request.body)
         account.posts.append(post)
         account.tell(f"{self.process.name}: POST job {request.key[:6]} #{request.attempt}: {fate}")
         await self._send()

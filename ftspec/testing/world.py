@@ -42,7 +42,7 @@ from ftspec.planner.request import PlanRequest
 from ftspec.record import JobStatus, State
 from ftspec.state.base import Fact, StateLocked
 from ftspec.state.memory import MemoryState, MemoryWriter, Store
-from ftspec.testing.account import FAIR, Account, Job, Rules, SimulatedEngine, Weather
+from ftspec.testing.account import FAIR, Account, Job, Post, Rules, SimulatedEngine, Weather
 from ftspec.testing.virtual import Killed, Process, VirtualCrew, World
 
 if TYPE_CHECKING:
@@ -556,13 +556,13 @@ class Simulation:
         rules = self.scenario.rules
         kept = rules.metadata and not rules.drops_metadata
 
-        def asked(job: Job) -> str:
+        def asked(job: Job | Post) -> str:
             return job.key if kept else digest({name: value for name, value in job.body.items() if name != "metadata"})
 
         live = [job for job in self.account.jobs.values() if job.status(self.world.now) is not JobStatus.FAILED and job.cancelled is None]
         wanted_of: dict[str, set[str]] = {}
-        for job in self.account.jobs.values():
-            wanted_of.setdefault(asked(job), set()).add(job.key)
+        for post in self.account.posts:
+            wanted_of.setdefault(asked(post), set()).add(post.key)
         reported = {key for state in states for key, record in state.jobs.items() if record.duplicates}
         for what, count in Counter(map(asked, live)).items():
             if count > len(wanted_of[what]) and (len(states) == 1 or what not in reported):
