@@ -23,10 +23,19 @@ if TYPE_CHECKING:
 @click.option("--by", metavar="AXIS", help="Fold everything but this axis of the matrix.")
 @click.option("--full", is_flag=True, help="One row for every run, seeds included.")
 @click.option("--examples", type=click.IntRange(min=0), default=3, show_default=True, help="Won and lost examples of the best model.")
+@click.option("--inspect-logs", metavar="DIR", help="Also write the runs as logs that `inspect view` opens (needs ftspec[inspect]).")
 @click.option("--format", "form", type=click.Choice(["text", "json", "csv"]), default="text", show_default=True)
 @click.option("--json", "form", flag_value="json", help="Short for --format json.")
 def command(
-    project: Project, *, select: tuple[str, ...], evals: tuple[str, ...], by: str | None, full: bool, examples: int, form: str
+    project: Project,
+    *,
+    select: tuple[str, ...],
+    evals: tuple[str, ...],
+    by: str | None,
+    full: bool,
+    examples: int,
+    inspect_logs: str | None,
+    form: str,
 ) -> None:
     r"""Compare evaluated models with their bases: scores with intervals, wins and losses, what flipped.
 
@@ -41,7 +50,7 @@ def command(
     from ftspec.diagnostics import FtspecError
     from ftspec.evals.compare import compare
     from ftspec.evals.comparison_text import to_csv, to_json, to_text
-    from ftspec.pipeline.evaluating import eval_runs
+    from ftspec.pipeline.evaluating import eval_runs, write_inspect_logs
     from ftspec.pipeline.planning import load, state_of, want
     from ftspec.planner.selectors import select as selected
 
@@ -55,6 +64,9 @@ def command(
     axes = {axis: None for run in runs for axis in run.axes}
     if by is not None and by not in axes:
         raise FtspecError(f"no evaluated job has the axis `{by}`", help=f"there are: {', '.join(axes) or 'none'}")
+    if inspect_logs is not None:
+        written = write_inspect_logs(wanted, runs, project.root / inspect_logs)
+        _console.talk(f"{len(written)} Inspect logs written to {inspect_logs}")
     comparison = compare(runs, by=by, full=full)
     if form == "csv":
         _console.out_raw(to_csv(comparison))

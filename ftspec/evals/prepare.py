@@ -1,8 +1,9 @@
 """From the eval that a spec declares to one that can be planned, keyed and run. Runs nothing.
 
 Files that graders and prompts name are read in, so that the eval's key holds their content and
-not their place; `preset: classification` becomes the grader that it means; every definition is
-checked. `plan`, `apply` and `eval` all start from the prepared eval.
+not their place; `preset: classification` becomes the grader that it means; for `kind: inspect` and
+`kind: command` the program stands for the graders; every definition is checked. `plan`, `apply` and
+`eval` all start from the prepared eval.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from ftspec.evals.base import check_definition, parse
 from ftspec.evals.classification import PRESET_GRADER
 from ftspec.evals.code import Code, inlined, read_text
 from ftspec.evals.gates import gate_problems, parse_gate
+from ftspec.evals.harness import KINDS, harness_problems, identity
 from ftspec.evals.items import prompt_problems
 from ftspec.experiment import DesiredEval
-
-KINDS = ("inspect", "command")
-"""Values of the option `kind` for evals that another harness runs."""
 
 
 def prepare(eval: DesiredEval, *, root: Path) -> tuple[DesiredEval, list[Diagnostic]]:  # noqa: A002 the word for it
     """Return the eval with everything read in, and what is wrong with it."""
+    if (kind := str(eval.options.get("kind"))) in KINDS:
+        return _prepare_harness(eval, kind, root)
     declared: Mapping[str, Mapping[str, Any]] = eval.graders
     labelled = eval.options.get("preset") == "classification"
     if not declared and labelled:
@@ -44,6 +45,21 @@ def prepare(eval: DesiredEval, *, root: Path) -> tuple[DesiredEval, list[Diagnos
             found = [stop.message]
         problems += [error("bad-gate", one, at=eval.at) for one in found]
     return replace(eval, graders=graders, prompt=prompt), problems
+
+
+def _prepare_harness(eval: DesiredEval, kind: str, root: Path) -> tuple[DesiredEval, list[Diagnostic]]:  # noqa: A002 the word for it
+    """Return an eval of another program: its only grader is the program, which is what its key is made of."""
+    wrong = harness_problems(kind, eval.options)
+    wrong += [
+        f"{name}: `kind: {kind}` has none of its own" for name, given in (("graders", eval.graders), ("prompt", eval.prompt)) if given
+    ]
+    for gate in eval.require:
+        try:
+            parse_gate(gate)
+        except FtspecError as stop:
+            wrong.append(stop.message)
+    problems = [error("bad-eval", f"eval `{eval.name}`: {one}", at=eval.at) for one in wrong]
+    return eval if problems else replace(eval, graders={"program": identity(kind, eval.options, root)}), problems
 
 
 def prepare_grader(

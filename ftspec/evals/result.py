@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ftspec.evals import statistics
-from ftspec.evals.base import Grader
 from ftspec.evals.classification import LabelCounts
 from ftspec.evals.samples import Sample
 
@@ -113,9 +112,13 @@ class _Grader:
     ungraded: int = 0
 
 
-def summarise(samples: Iterable[Sample], *, graders: Mapping[str, Grader], labelled: bool = False) -> Summary:
-    """Return the figures of samples; `labelled` adds the label metrics of a classification."""
-    counts, by_grader, labels = Counts(), {name: _Grader() for name in graders}, LabelCounts()
+Bounds = Mapping[str, tuple[float, float] | None]
+"""Lowest and highest possible score of each grader, `None` where they are not known."""
+
+
+def summarise(samples: Iterable[Sample], *, bounds: Bounds, labelled: bool = False) -> Summary:
+    """Return the figures of samples for the graders in `bounds`; `labelled` adds the label metrics of a classification."""
+    counts, by_grader, labels = Counts(), {name: _Grader() for name in bounds}, LabelCounts()
     tokens, known = [0, 0], True
     for sample in samples:
         counts.add(sample)
@@ -140,7 +143,7 @@ def summarise(samples: Iterable[Sample], *, graders: Mapping[str, Grader], label
                 column.passed.append(grade.passed)
     return Summary(
         counts=counts,
-        scores={name: _score(column, graders[name].bounds()) for name, column in by_grader.items()},
+        scores={name: _score(column, bounds[name]) for name, column in by_grader.items()},
         input_tokens=tokens[0] if known else None,
         output_tokens=tokens[1] if known else None,
         labels=labels.metrics() if labelled else None,

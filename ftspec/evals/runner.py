@@ -148,7 +148,11 @@ async def run_eval(
         eval=eval_.name,
         model=task.model,
         status=crew.status,
-        summary=summarise(store.samples(task.key), graders=graders, labelled=eval_.options.get("preset") == "classification"),
+        summary=summarise(
+            store.samples(task.key),
+            bounds={name: grader.bounds() for name, grader in graders.items()},
+            labelled=eval_.options.get("preset") == "classification",
+        ),
         address=task.address,
         step=task.step,
         cost=money.spent,

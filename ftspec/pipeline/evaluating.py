@@ -14,11 +14,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftspec.diagnostics import Diagnostic, FtspecError
+from ftspec.diagnostics import FtspecError
 from ftspec.fingerprint import EvalKeys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from ftspec.actions import RunEval, Verdict
     from ftspec.engines.base import Engine
@@ -26,47 +27,13 @@ if TYPE_CHECKING:
     from ftspec.evals.items import EvalItem
     from ftspec.evals.runner import Progress, RunOptions
     from ftspec.evals.samples import SampleStore
-    from ftspec.experiment import DesiredEval, DesiredJob, Spec
+    from ftspec.experiment import DesiredEval, Spec
     from ftspec.pipeline.planning import Planned, Wanted
     from ftspec.pipeline.project import Project
     from ftspec.pipeline.session import Session
     from ftspec.planner.identify import Identified
     from ftspec.record import RecordedEval, State
     from ftspec.state.base import StateWriter
-
-
-def prepare_evals(spec: Spec, project: Project) -> tuple[Spec, list[Diagnostic]]:
-    """Return the spec with its evals and graders ready to be keyed and run, and what is wrong with them. Runs nothing."""
-    jobs, problems = _with_graders(spec.jobs, project)
-    if not spec.evals:
-        return replace(spec, jobs=jobs), problems
-    from ftspec.evals.prepare import prepare
-
-    prepared = {name: prepare(one, root=project.root) for name, one in spec.evals.items()}
-    problems += [problem for _, found in prepared.values() for problem in found]
-    return replace(spec, jobs=jobs, evals={name: one for name, (one, _) in prepared.items()}), problems
-
-
-def _with_graders(jobs: Sequence[DesiredJob], project: Project) -> tuple[tuple[DesiredJob, ...], list[Diagnostic]]:
-    """Return the jobs with the graders of reinforcement jobs read in and checked; cells mostly share theirs."""
-    if all(job.grader is None for job in jobs):
-        return tuple(jobs), []
-    import msgspec
-
-    from ftspec.evals.prepare import prepare_grader
-    from ftspec.planner.identify import place_of
-
-    known: dict[str, tuple[dict[str, Any] | None, list[Diagnostic]]] = {}
-    ready = []
-    for job in jobs:
-        if job.grader is None:
-            ready.append(job)
-            continue
-        shown = repr(job.grader)
-        if shown not in known:
-            known[shown] = prepare_grader("grader", job.grader, root=project.root, at=place_of(job, "method.grader"))
-        ready.append(msgspec.structs.replace(job, grader=known[shown][0]))
-    return tuple(ready), [problem for _, problems in known.values() for problem in problems]
 
 
 def sample_store(project: Project) -> SampleStore:
@@ -106,6 +73,7 @@ class Evaluator:
         import msgspec
 
         from ftspec import __version__
+        from ftspec.evals.harness import KINDS
         from ftspec.evals.prepare import judges_of
         from ftspec.evals.runner import EvalTask, run_eval
         from ftspec.pipeline.planning import utc_now
@@ -138,13 +106,13 @@ class Evaluator:
             step=action.step,
             started_at=started,
         )
-        watch = self._watch
-        result = await run_eval(
-            task,
-            store=sample_store(self._wanted.project),
-            options=self._options(action.eval),
-            progress=None if watch is None else partial(watch, action),
-        )
+        store, options, watch = sample_store(self._wanted.project), self._options(action.eval), self._watch
+        if action.eval.options.get("kind") in KINDS:
+            from ftspec.evals.harness_run import run_elsewhere
+
+            result = await run_elsewhere(task, store=store, root=self._wanted.project.root, options=options)
+        else:
+            result = await run_eval(task, store=store, options=options, progress=None if watch is None else partial(watch, action))
         finished = utc_now()
         values = {**result.values(), "finished_at": finished}
         self._writer.append(EvalFact(key=action.key, at=finished, values=values))
@@ -165,14 +133,11 @@ class Evaluator:
         return eval_items(self._rows(action), prompt=action.eval.prompt)
 
     def _rows(self, action: RunEval) -> Iterator[bytes]:
-        from ftspec.data.digest import DatasetChanged, open_rows
+        from ftspec.data.digest import DatasetChanged
 
         ref = action.eval.dataset
-        dataset = next((one for one in self._wanted.spec.datasets.values() if ref in one.refs()), None)
-        if dataset is None:
-            raise FtspecError(f"no spec declares the dataset `{ref}` of eval `{action.eval.name}`")
         hashed = hashlib.sha256()
-        for line in open_rows(dataset, ref, root=self._wanted.project.root, data_roots=self._wanted.project.data_roots):
+        for line in _open_rows(self._wanted, ref, action.eval.name):
             hashed.update(line)
             yield line
         if hashed.hexdigest() != action.dataset_key:
@@ -469,3 +434,32 @@ def gate_verdicts(wanted: Wanted | Planned, state: State, *, keys: frozenset[str
             verdict = judge(parse_gate(gate), run.measured, base.measured if base is not None else None)
             found.append(msgspec.structs.replace(verdict, sentence=f"`{run.label}`: {verdict.sentence}"))
     return tuple(found)
+
+
+def write_inspect_logs(wanted: Wanted, runs: Sequence[EvalRun], folder: Path) -> list[Path]:
+    """Write runs whose samples are on this machine as `.eval` logs of Inspect."""
+    from ftspec.evals.inspect_logs import write_log
+    from ftspec.evals.items import eval_items
+
+    store = sample_store(wanted.project)
+    written, rows = [], {}
+    for run in runs:
+        header = store.header(run.key)
+        if run.samples is None or header is None:
+            continue
+        one = wanted.spec.evals[run.eval]
+        if one.dataset and one.name not in rows:
+            lines = _open_rows(wanted, one.dataset, one.name)
+            rows[one.name] = {item.id: item for item in eval_items(lines, prompt=one.prompt)}
+        items = rows.get(one.name, {})
+        written.append(write_log(folder, header, samples=run.samples(), items=items, scores=run.measured.scores, dataset=one.dataset))
+    return written
+
+
+def _open_rows(wanted: Wanted, ref: str, name: str) -> Iterator[bytes]:
+    from ftspec.data.digest import open_rows
+
+    dataset = next((one for one in wanted.spec.datasets.values() if ref in one.refs()), None)
+    if dataset is None:
+        raise FtspecError(f"no spec declares the dataset `{ref}` of eval `{name}`")
+    return open_rows(dataset, ref, root=wanted.project.root, data_roots=wanted.project.data_roots)

@@ -92,7 +92,7 @@ def load(project: Project, *, sample: int | None = None, today: dt.date | None =
         today=today or dt.datetime.now(dt.UTC).date(),
     )
     if spec is not None:
-        from ftspec.pipeline.evaluating import prepare_evals
+        from ftspec.pipeline.preparing import prepare_evals
 
         spec, problems = prepare_evals(spec, project)
         diagnostics = [*diagnostics, *problems]
@@ -149,6 +149,7 @@ def want(loaded: Loaded) -> Wanted:
 
 def digest_all(loaded: Loaded) -> tuple[dict[str, DatasetFacts], list[Diagnostic]]:
     """Return the facts of every dataset part that is used, and what is wrong with the rows."""
+    from ftspec.actions import DatasetFacts
     from ftspec.data.cache import DigestCache
     from ftspec.data.digest import digest
 
@@ -164,6 +165,8 @@ def digest_all(loaded: Loaded) -> tuple[dict[str, DatasetFacts], list[Diagnostic
         facts.update(found)
         problems.extend(wrong)
     cache.close()
+    if "" in used:  # the program of such an eval brings its own rows
+        facts[""] = DatasetFacts(ref="", key="", rows=0, bytes=0, format="eval")
     return facts, problems
 
 
@@ -211,13 +214,15 @@ def make_plan(
         observed=observed or Observed(),
         options=_shaping(project, options),
     )
+    plan = planner(request)
+    diagnostics = (*diagnostics, *plan.diagnostics)
     return Planned(
         project=project,
         spec=wanted.spec,
         jobs=wanted.jobs,
         datasets=wanted.datasets,
         state=state,
-        plan=planner(request),
+        plan=plan,
         request=request,
         wanted=wanted,
         diagnostics=diagnostics,
