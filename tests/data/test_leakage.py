@@ -1,0 +1,151 @@
+"""Leaked rows are found: certain ones always, planted near duplicates nearly always, and others not."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from ftspec.data.leakage import Part, as_diagnostics, compare, comparisons, index_of, rows_of, spec_leaks
+from ftspec.data.source import Place
+from ftspec.experiment import DesiredEval, DesiredJob, Spec
+
+FIRST = ("ba", "ko", "mi", "ru", "te", "sol", "ver", "lin", "mar", "ten")
+LAST = ("n", "ra", "ti", "mos", "ke", "dal", "fen", "gis", "lor", "pan", "sut", "wex")
+WORDS = [first + last for first in FIRST for last in LAST]
+
+
+def dice_of(seed: int) -> random.Random:
+    return random.Random(seed)  # noqa: S311 the same texts every time
+
+
+def sentence(dice: random.Random, length: int) -> str:
+    return " ".join(dice.choice(WORDS) for _ in range(length))
+
+
+def changed(dice: random.Random, text: str, times: int) -> str:
+    """Return the text with some words replaced."""
+    words = text.split()
+    for place in dice.sample(range(len(words)), times):
+        words[place] = dice.choice(WORDS) + "x"
+    return " ".join(words)
+
+
+def row(question: str, answer: str, **more) -> dict:
+    system = {"role": "system", "content": "Answer the question of the customer in one short and friendly sentence, please."}
+    return {"messages": [system, {"role": "user", "content": question}, {"role": "assistant", "content": answer}], **more}
+
+
+def compared(folder, train, held, **settings):
+    parts = [Part(dataset=folder.dataset(name, *rows, **settings), ref=name) for name, rows in (("train", train), ("held", held))]
+    return {one.code: one for one in compare(parts[0], parts[1:], folder.place())}
+
+
+@pytest.mark.parametrize(("length", "changes"), [(12, 1), (20, 2), (60, 2), (60, 5), (200, 10)])
+def test_planted_near_duplicates_are_found_without_false_alarms(folder, length, changes):
+    """Of fifty planted copies with some words changed at least 96 in 100 are found; of two hundred others none is reported."""
+    dice = dice_of(length)
+    train = [row(sentence(dice, length), sentence(dice, 8)) for _ in range(1500)]
+    copied = dice.sample(train, 50)
+    planted = [row(changed(dice, one["messages"][1]["content"], changes), one["messages"][2]["content"]) for one in copied]
+    clean = [row(sentence(dice, length), sentence(dice, 8)) for _ in range(200)]
+    found = compared(folder, train, planted + clean)["near-duplicate"]
+    index = index_of(Part(dataset=folder.dataset("held"), ref="held"), folder.place())
+    for value, canonical, place, form in rows_of(Part(dataset=folder.dataset("train"), ref="train"), folder.place()):
+        index.look(value, canonical, place, form)
+    lines = [leak.held.line for leak in index.leaks()]
+    assert [line for line in lines if line > 50] == []
+    assert len([line for line in lines if line <= 50]) >= 48
+    assert found.count == len(lines)
+
+
+def test_the_same_row_is_an_error_on_both_sides(folder):
+    """An eval row that was trained on is reported at the eval's line, with the line of the training data."""
+    found = compared(folder, [row("q1", "a1"), row("q2", "a2")], [row("q9", "a9"), row("q2", "a2")])
+    assert set(found) == {"leaked-row"}
+    leak = found["leaked-row"]
+    assert (str(leak.at), str(leak.also[0][1])) == ("held.jsonl:2", "train.jsonl:2")
+    assert leak.severity == "error"
+
+
+def test_the_same_prompt_with_another_answer_is_told_apart(folder):
+    """A known question is a leak of its own kind; another system prompt does not hide it."""
+    other = {"messages": [{"role": "user", "content": "q2"}, {"role": "assistant", "content": "a3"}]}
+    assert set(compared(folder, [row("q1", "a1"), row("q2", "a2")], [other])) == {"leaked-prompt"}
+
+
+def test_rows_that_share_only_phrases_of_the_task_are_no_near_duplicates(folder):
+    """What many items have in common (greetings, templates) says nothing about one of them."""
+    dice = dice_of(1)
+    template = "dear support team I have a question about my last order and hope that you can help me with it"
+    train = [row(f"{template} {sentence(dice, 9)}", "ok") for _ in range(300)]
+    held = [row(f"{template} {sentence(dice, 9)}", "ok") for _ in range(60)]
+    assert "near-duplicate" not in compared(folder, train, held)
+
+
+def test_short_items_are_compared_whole(folder):
+    """Labels and greetings are not near duplicates of each other."""
+    assert compared(folder, [row("cancel my order", "cancel")], [row("cancel my booking", "cancel")]) == {}
+
+
+def test_a_group_on_both_sides_is_an_error(folder):
+    """Rows of one customer in training data and eval are found by the field that the split groups by."""
+    settings = {"split": {"shares": {"all": 1.0}, "group_by": "customer"}}
+    train = [row("q1", "a1", customer=1), row("q2", "a2", customer=2)]
+    assert set(compared(folder, train, [row("q3", "a3", customer=2)], **settings)) == {"leaked-group"}
+    assert compared(folder, train, [row("q3", "a3", customer=3)], **settings) == {}
+
+
+def test_parts_of_a_split_share_no_row(folder):
+    """Equal rows have one hash, so a split never deals them to both sides."""
+    rows = [row(f"q{n % 40}", f"a{n % 40}") for n in range(400)]
+    data = folder.dataset("data", *rows, split={"shares": {"train": 0.5, "test": 0.5}})
+    found = compare(Part(dataset=data, ref="data.train"), [Part(dataset=data, ref="data.test")], folder.place())
+    assert found == []
+
+
+def test_preference_and_eval_rows_are_compared_by_their_prompts(folder):
+    """Formats have prompts of their own; an eval of questions finds those of the training data."""
+    pairs = [{"input": {"messages": [{"role": "user", "content": "q1"}]}, "preferred_output": [], "non_preferred_output": []}]
+    assert set(compared(folder, pairs, [dict(pairs[0], preferred_output=[{"role": "assistant", "content": "x"}])])) == {"leaked-prompt"}
+
+
+def job(address, train, validation=None, evals=()):
+    return DesiredJob(
+        address=address,
+        experiment=address,
+        engine="sandbox",
+        scope="sandbox",
+        base_model="m",
+        train=train,
+        validation=validation,
+        evals=evals,
+    )
+
+
+def test_a_spec_is_compared_pair_by_pair_once(folder):
+    """Every training set meets the validation sets and evals of its jobs, each pair once."""
+    data = folder.dataset("data", *[row(f"question number {n}", f"a{n}") for n in range(50)], split={"shares": {"train": 0.5, "test": 0.5}})
+    gold = folder.dataset("gold", row("question number 1", "a1"))
+    spec = Spec(
+        root=str(folder.root),
+        datasets={"data": data, "gold": gold},
+        jobs=(job("a", "data", "gold"), job("b", "data", "gold", ("exam",)), job("c", "data.train", "data.test")),
+        evals={"exam": DesiredEval(name="exam", dataset="gold", graders={})},
+    )
+    assert comparisons(spec) == {"data": ["gold"], "data.train": ["data.test"]}
+    found = spec_leaks(spec, Place(root=folder.root, datasets=spec.datasets))
+    assert [(one.code, one.message) for one in found] == [("leaked-row", "a row of `gold` is also in `data`")]
+
+
+def test_no_leak_is_no_problem():
+    """Nothing found says nothing."""
+    assert as_diagnostics([], held="a", train="b") == []
+
+
+def test_the_index_says_what_it_needs(folder):
+    """Its memory grows with the held-out rows only, and can be known."""
+    held = folder.dataset("held", *[row(sentence(dice_of(n), 60), "x") for n in range(100)])
+    index = index_of(Part(dataset=held, ref="held"), folder.place())
+    assert 100 * 50 < len(index.grams) <= 100 * 60
+    assert index.memory == len(index.grams) * 110
