@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z")
 """What an experiment, dataset, eval or engine may be called."""
+_DIGITS = re.compile(r"(\d+)")
 
 
 def format_address(experiment: str, axes: Mapping[str, Any], *, name: str | None = None) -> str:
@@ -35,3 +36,8 @@ def axis_text(value: Any) -> str:
 def experiment_of(address: str) -> str:
     """Return the experiment that an address belongs to."""
     return address.partition("/")[0]
+
+
+def natural(text: str) -> list[str | int]:
+    """Return a sort key by which `seed=2` comes before `seed=10`."""
+    return [int(part) if part.isdigit() else part for part in _DIGITS.split(text)]

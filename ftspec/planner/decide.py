@@ -8,7 +8,8 @@ For each job, parents first:
 - it is found on its engine but not in state: *adopt* it
 - else *launch* it, unless its parent failed, is in doubt or is protected
 
-A record at the same address with another key explains a launch as a change. Records that no
+A record at the same address with another key explains a launch as a change; so does one whose
+address differs in the value of one axis and is not asked for any more (`moved`). Records that no
 spec asks for are *forgotten*: shown, and left alone.
 """
 
@@ -34,6 +35,7 @@ from ftspec.planner.cost import plan_cost, training_cost
 from ftspec.planner.diff import changes, preimage_of, reason_of
 from ftspec.planner.evaluations import evaluations
 from ftspec.planner.identify import Identified, parents_first, place_of
+from ftspec.planner.moved import moved
 from ftspec.planner.policy import verdicts
 from ftspec.planner.pricing import Pricing
 from ftspec.planner.quota import quotas
@@ -136,6 +138,7 @@ class _Decider:
         self._protected = _protected(request)
         self._desired = {one.key for one in request.jobs}
         self._previous = self._superseded()
+        self._moved = self._edited()
         self._blocked: dict[str, Reason] = {}
         self._suffixes = Suffixes(request)
         self.pricing = Pricing(request)
@@ -146,6 +149,15 @@ class _Decider:
         unused = [record for key, record in self._records.items() if key not in self._desired and not record.forgotten]
         unused.sort(key=lambda record: (record.last.created_at or record.last.intent_at or "", record.key))
         return {record.address: record for record in unused}
+
+    def _edited(self) -> dict[str, RecordedJob]:
+        """Return the record that each new cell was edited from, where that is plain."""
+        wanted = {one.job.address for one in self._request.jobs}
+        left = {address: record for address, record in self._previous.items() if address not in wanted and not record.protected}
+        if not left or self._request.targets or self._request.exclude:
+            return {}
+        new = [one.job for one in self._request.jobs if one.job.address not in self._previous and one.key not in self._records]
+        return moved(new, left)
 
     def decide(self, one: Identified) -> Action:
         """Return what to do about one job. Its parents were decided before."""
@@ -183,7 +195,7 @@ class _Decider:
 
     def _buy(self, one: Identified, forgotten: RecordedJob | None) -> LaunchJob | WaitJob:
         """Launch a job that nobody bought; say what changed where its address is known."""
-        before = self._previous.get(one.job.address)
+        before = self._previous.get(one.job.address) or self._moved.get(one.job.address)
         if before is None:
             return self._launch(one, forgotten, Reason.NOT_RECORDED)
         changed = changes(before, one, self._request.datasets, self._request.state)
@@ -249,8 +261,8 @@ class _Decider:
         """Return the records whose address and key no spec asks for, sorted by address; none where the plan is about a part."""
         if self._request.targets or self._request.exclude:
             return []
-        desired = {one.job.address for one in self._request.jobs}
-        unused = [record for address, record in self._previous.items() if address not in desired and not record.protected]
+        shown = {one.job.address for one in self._request.jobs} | {record.address for record in self._moved.values()}
+        unused = [record for address, record in self._previous.items() if address not in shown and not record.protected]
         return [ForgetJob(record=record) for record in sorted(unused, key=attrgetter("address"))]
 
 

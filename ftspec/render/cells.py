@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import msgspec
 
 from ftspec.actions import LaunchJob
-from ftspec.address import axis_text
-from ftspec.render.words import change_text, natural, place_text
+from ftspec.address import axis_text, natural
+from ftspec.render.words import change_text, place_text
 
 FEWEST = 3
 MOST_CHANGES = 4

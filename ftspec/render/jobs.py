@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ftspec.address import axis_text, experiment_of
+from ftspec.address import axis_text, experiment_of, natural
 from ftspec.printable import printable
 from ftspec.render.table import table
-from ftspec.render.words import count, natural
+from ftspec.render.words import count
 
 if TYPE_CHECKING:
     from ftspec.record import RecordedJob

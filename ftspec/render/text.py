@@ -13,6 +13,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from ftspec.actions import KeepJob, LaunchJob, Plan, Reason, UploadFile, WaitJob
+from ftspec.address import natural
 from ftspec.planner.cost import known_part
 from ftspec.printable import printable
 from ftspec.render.cells import Cells, fold
@@ -26,7 +27,6 @@ from ftspec.render.words import (
     count,
     error_text,
     money,
-    natural,
     place_text,
     quota_text,
     reason_text,

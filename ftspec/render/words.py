@@ -5,7 +5,6 @@ Everything that came from outside is made printable here.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +14,6 @@ from ftspec.printable import printable, redacted
 
 KNOWN_AFTER_APPLY = "(known after apply)"
 _LONGEST_VALUE = 60
-_DIGITS = re.compile(r"(\d+)")
 
 
 def count(number: int, noun: str, nouns: str | None = None) -> str:
@@ -26,11 +24,6 @@ def count(number: int, noun: str, nouns: str | None = None) -> str:
 def reason_text(reason: Reason) -> str:
     """Return a reason in words: `dataset changed`."""
     return reason.value.replace("_", " ")
-
-
-def natural(text: str) -> list[str | int]:
-    """Return a sort key by which `seed=2` comes before `seed=10`."""
-    return [int(part) if part.isdigit() else part for part in _DIGITS.split(text)]
 
 
 def value_text(value: Any) -> str:
