@@ -109,6 +109,7 @@ class Bench:
             model="m",
             identity=identity or {"scope": "s", "name": "m"},
             judge_engines=judges or {},
+            started_at="2026-11-20T12:00:00.000Z",
             price=price,
         )
         return asyncio.run(run_eval(task, store=self.store, clock=self.clock, progress=progress, options=how))
