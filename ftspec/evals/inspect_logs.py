@@ -159,14 +159,14 @@ def _written(sample: Sample, item: EvalItem | None, model: str) -> Any:
     }
     ungraded = {name: grade.error for name, grade in sample.grades.items() if grade.error is not None}
     return EvalSample(
-        id=sample.item,
+        id=sample.index + 1,
         epoch=sample.repeat + 1,
         input=asked or sample.question,
         target=_text(item.item.get("reference")) if item is not None else sample.reference,
         messages=[*asked, message],
         output=output,
         scores=scores,
-        metadata={"ungraded": ungraded, "error": sample.error} if ungraded or sample.error else {},
+        metadata={"item": sample.item, **({"ungraded": ungraded} if ungraded else {}), **({"error": sample.error} if sample.error else {})},
     )
 
 
