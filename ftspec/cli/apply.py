@@ -114,6 +114,7 @@ def _show(applied: Applied, *, as_json: bool) -> None:
     if lines:
         _console.out(jobs_text(lines, color=_console.colour()))
         _console.out()
+    _comparison(applied)
     for verdict in applied.gates:
         if not verdict.ok:
             _console.talk(f"gate failed: {verdict.sentence}")
@@ -121,6 +122,20 @@ def _show(applied: Applied, *, as_json: bool) -> None:
     _console.out(_summary(applied))
     if applied.lockfile is not None:
         _console.talk(f"wrote {applied.planned.project.relative(applied.lockfile)}")
+
+
+def _comparison(applied: Applied) -> None:
+    """Show how the models did in evals, if any was asked."""
+    if not applied.planned.spec.evals:
+        return
+    from ftspec.evals.compare import compare
+    from ftspec.evals.comparison_text import to_text
+    from ftspec.pipeline.evaluating import eval_runs
+
+    runs = eval_runs(applied.planned.wanted, applied.state)
+    if runs:
+        _console.out(to_text(compare(runs), color=_console.colour()))
+        _console.out()
 
 
 def job_lines(planned: Planned, state: State) -> list[JobLine]:
