@@ -112,7 +112,10 @@ _RANKS: Final = {kind.name: {status: rank for rank, status in enumerate(kind.sta
 
 def learn(cells: Cells, group: Group, rank: int, at: str, values: Iterable[tuple[str, Any]]) -> None:
     """Join values of one stamp into a group."""
-    known = cells.setdefault(group, {})
+    known = cells.get(group)
+    if known is None:
+        cells[group] = {name: (rank, at, value) for name, value in values}
+        return
     for name, value in values:
         old = known.get(name)
         if old is None or (rank, at) > old[:2] or ((rank, at) == old[:2] and _bytes(value) > _bytes(old[2])):
@@ -124,14 +127,15 @@ def learn_fact(kind: Kind, cells: Cells, *, attempt: int, at: str, values: Mappi
     if about:
         learn(cells, ABOUT, NO_STATUS, at, about.items())
     if attempt > 0 and values:
-        named = values.get(kind.engine_id) if kind.engine_id else None
-        engine_id = named if isinstance(named, str) else ""
-        status = values.get("status")
-        least = kind.exists if engine_id else kind.statuses[0]  # what has an id exists
-        if kind.rank(status) < kind.rank(least):
-            status = least
-        known = {name: value for name, value in values.items() if name != kind.engine_id} | {"status": status}
-        learn(cells, (attempt, engine_id), kind.rank(status), at, (known | ({str(kind.engine_id): engine_id} if engine_id else {})).items())
+        known = dict(values)
+        engine_id = known.pop(kind.engine_id, None) if kind.engine_id else None
+        engine_id = engine_id if isinstance(engine_id, str) else ""
+        if engine_id:
+            known[str(kind.engine_id)] = engine_id
+        rank, least = kind.rank(known.get("status")), kind.rank(kind.exists if engine_id else kind.statuses[0])
+        if rank < least:  # what has an id exists
+            rank, known["status"] = least, kind.statuses[least]
+        learn(cells, (attempt, engine_id), rank, at, known.items())
 
 
 def join(cells: Cells, others: Cells) -> None:
@@ -172,6 +176,14 @@ def view(kind: Kind, cells: Cells) -> View:
         duplicates=tuple(sorted({group[1] for group in cells} - shown - {""})),
         updated_at=updated_at(cells),
     )
+
+
+def standing(kind: Kind, cells: Cells, number: int) -> dict[str, Any]:
+    """Return the status and the engine's id that an attempt has, as far as they are known."""
+    winner = _winner(kind, cells, number)
+    known = cells.get(winner or (number, ""), {})
+    found = {"status": known["status"][2]} if "status" in known else {}
+    return found | ({str(kind.engine_id): winner[1]} if winner else {})
 
 
 def updated_at(cells: Cells) -> str:

@@ -6,7 +6,6 @@ when the base files are durable, so what is gone from the log by then is in the 
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from ftspec.state.basefile import BASE_FILES, read_base
 from ftspec.state.disk import Disk
 from ftspec.state.ledger import Ledger
 from ftspec.state.lines import Segment, numbered_lines, read_segment
+from ftspec.state.process import without_collection
 
 LOG: Final = "log"
 HISTORY: Final = "history.jsonl"
@@ -37,31 +37,26 @@ class Loaded:
     problems: list[Diagnostic] = field(default_factory=list)
 
 
+@without_collection()
 def load(disk: Disk, folder: int, *, name: str, strict: bool = False) -> Loaded:
     """Read an open state folder that people know as `name`."""
     loaded = Loaded()
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        for segment_name, data in _segments(disk, folder):
-            segment = read_segment(segment_name, data, place=f"{name}/{LOG}/{segment_name}")
-            loaded.segments.append(segment)
-            loaded.problems += segment.problems
-            loaded.ledger.lenient |= segment.newer
-            for fact in segment.facts:
-                loaded.ledger.add_fact(fact)
-            loaded.ledger.count(data)
-        for base in (*BASE_FILES, HISTORY):
-            try:
-                loaded.bases[base] = disk.read(folder, base)
-            except FileNotFoundError:
-                continue
-        for base, kind in BASE_FILES.items():
-            if base in loaded.bases:
-                loaded.problems += read_base(loaded.ledger, kind, loaded.bases[base], place=f"{name}/{base}", strict=strict)
-    finally:
-        if collecting:
-            gc.enable()
+    for segment_name, data in _segments(disk, folder):
+        segment = read_segment(segment_name, data, place=f"{name}/{LOG}/{segment_name}")
+        loaded.segments.append(segment)
+        loaded.problems += segment.problems
+        loaded.ledger.lenient |= segment.newer
+        for fact in segment.facts:
+            loaded.ledger.add_fact(fact)
+        loaded.ledger.count(data)
+    for base in (*BASE_FILES, HISTORY):
+        try:
+            loaded.bases[base] = disk.read(folder, base)
+        except FileNotFoundError:
+            continue
+    for base, kind in BASE_FILES.items():
+        if base in loaded.bases:
+            loaded.problems += read_base(loaded.ledger, kind, loaded.bases[base], place=f"{name}/{base}", strict=strict)
     return loaded
 
 

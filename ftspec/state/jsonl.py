@@ -30,7 +30,7 @@ from ftspec.state.disk import Disk
 from ftspec.state.folder import HISTORY, LOG, TEMPORARY, Loaded, history_line, load, replace, torn_line, write_new
 from ftspec.state.ledger import Ledger
 from ftspec.state.lines import Segment, SegmentHeader, decode, encode, numbered_lines
-from ftspec.state.process import age, holder_of, this_process, timestamp
+from ftspec.state.process import age, holder_of, this_process, timestamp, without_collection
 from ftspec.state.worktree import head_commit
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class JsonlState:
         self.disk = disk or Disk()
         self._me = me
 
+    @without_collection()
     def read(self) -> tuple[State, list[Diagnostic]]:
         """Return everything recorded, and what is odd about it. Writes nothing."""
         loaded = self.load()
@@ -209,6 +210,7 @@ class JsonlWriter:
         self._lines = 0
         self._ledger: Ledger | None = None
 
+    @without_collection()
     def open(self) -> None:
         """See that state can be written and read; set torn lines aside. Raises `FtspecError`."""
         try:
@@ -255,6 +257,7 @@ class JsonlWriter:
         """Return the state with everything appended so far."""
         return self._known().state()
 
+    @without_collection()
     def compact(self) -> None:
         """Fold all segments into the base files, and remove them when those are durable."""
         self._close_segment()

@@ -18,7 +18,7 @@ from ftspec.fingerprint import SHORT
 from ftspec.printable import printable
 from ftspec.record import RecordedEval, RecordedFile, RecordedJob, State
 from ftspec.state.base import EvalFact, Fact, FileFact, JobFact
-from ftspec.state.fold import EVAL, FILE, JOB, Cells, Identity, Kind, from_line, join, learn_fact, to_line, updated_at
+from ftspec.state.fold import EVAL, FILE, JOB, Cells, Identity, Kind, from_line, join, learn_fact, standing, to_line, updated_at
 from ftspec.state.process import just_after
 from ftspec.state.records import BadMember, check_members, recorded_eval, recorded_file, recorded_job
 
@@ -148,8 +148,7 @@ class Ledger:
         values.pop("extra", None)
         check_members(kind, values, about)
         if attempt and values:
-            shelf.refresh(lenient=self.lenient)
-            values |= _implied(kind, values, _attempt(shelf.records.get(identity), attempt))
+            values |= _implied(kind, values, standing(kind, shelf.open(identity), attempt))
         return msgspec.structs.replace(fact, at=fact.at if fact.at > latest else just_after(latest), values=values)
 
     def state(self) -> State:
@@ -199,24 +198,12 @@ def line_of(record: Record) -> tuple[Kind, dict[str, Any]]:
             return EVAL, line
 
 
-def _attempt(record: Record | None, number: int) -> dict[str, Any]:
-    match record:
-        case RecordedJob():
-            return next(({"status": a.status.value, "engine_job_id": a.engine_job_id} for a in record.attempts if a.number == number), {})
-        case RecordedFile():
-            return {"status": record.status, "file_id": record.file_id}
-        case RecordedEval():
-            return {"status": record.status}
-        case None:
-            return {}
-
-
 def _implied(kind: Kind, values: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
     """Return the status and engine id that a fact leaves open, where they are those of the attempt."""
     other = kind.engine_id is not None and values.get(kind.engine_id) not in {None, known.get(kind.engine_id)}
     if other or known.get("status") == "gone":
         return {}
-    return {name: value for name, value in known.items() if value is not None and name not in values}
+    return {name: value for name, value in known.items() if name not in values}
 
 
 def _by_dataset(records: Iterable[RecordedFile]) -> dict[tuple[str, str], RecordedFile]:

@@ -172,7 +172,7 @@ def is_conflict_marker(content: bytes) -> bool:
 def without_marks(data: bytes) -> bytes:
     """Return a file as it was before an editor or git gave it a byte order mark and CRLF."""
     data = data.removeprefix(_BOM)
-    return data.replace(b"\r\n", b"\n") if b"\r\n" in data else data
+    return data.replace(b"\r\n", b"\n") if b"\r" in data else data
 
 
 def bad_line(line: Line, why: str, *, place: str) -> Diagnostic:

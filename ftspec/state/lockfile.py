@@ -45,7 +45,7 @@ _AGAIN: Final = "run `ftspec lock`: it makes the file again from specs and state
 _CONFLICT: Final = re.compile(rb"^(?:<{7} |>{7} |={7}\r?$)", re.MULTILINE)
 
 
-class LockedDataset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class LockedDataset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The rows that a dataset reference stood for: their digest (the dataset key) and number."""
 
     dataset: str | None = None
@@ -54,14 +54,14 @@ class LockedDataset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     rows: int
 
 
-class LockedCheckpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class LockedCheckpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A model saved during training."""
 
     model: str
     step: int
 
 
-class LockedJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class LockedJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What an address became. `job`, `model` and what follows are absent until it is trained."""
 
     key: str
@@ -173,7 +173,7 @@ _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 
 def parse(content: bytes, *, path: str = "ftspec.lock") -> tuple[Lock | None, list[Diagnostic]]:
     """Read a lockfile, or say why it cannot be read."""
-    if marker := _CONFLICT.search(content):
+    if b"<<<<<<< " in content and (marker := _CONFLICT.search(content)):
         at = Place(path=path, line=content.count(b"\n", 0, marker.start()) + 1)
         return None, [error("lock-conflict", f"`{printable(path)}` holds the conflict markers of a merge", at=at, help=_AGAIN)]
     try:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import msgspec
@@ -55,3 +58,15 @@ def just_after(at: str) -> str:
     except ValueError:
         return at + "0"
     return next(text for text in (timestamp(seconds + 0.001), timestamp(seconds + 1), at + "0") if text > at)
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Make many objects that live on, without the garbage collector looking at them again and again."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
