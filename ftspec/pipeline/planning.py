@@ -148,23 +148,34 @@ def want(loaded: Loaded) -> Wanted:
 
 
 def digest_all(loaded: Loaded) -> tuple[dict[str, DatasetFacts], list[Diagnostic]]:
-    """Return the facts of every dataset part that is used, and what is wrong with the rows."""
+    """Return the facts of every dataset part that is used, and what is wrong with the rows, for the engines that get them."""
     from ftspec.actions import DatasetFacts
+    from ftspec.data import uses
     from ftspec.data.cache import DigestCache
     from ftspec.data.digest import digest
 
-    used = {ref for job in loaded.spec.jobs for ref in (job.train, job.validation) if ref}
-    used |= {one.dataset for one in loaded.spec.evals.values()}
+    project, spec, known = loaded.project, loaded.spec, profiles()
+    used = {ref for job in spec.jobs for ref in (job.train, job.validation) if ref}
+    used |= {one.dataset for one in spec.evals.values()}
     facts: dict[str, DatasetFacts] = {}
     problems: list[Diagnostic] = []
-    cache = DigestCache(loaded.project.cache)
-    for dataset in loaded.spec.datasets.values():
+    cache = DigestCache(project.cache)
+    for name, dataset in spec.datasets.items():
         if used.isdisjoint(dataset.refs()):
             continue
-        found, wrong = digest(dataset, root=loaded.project.root, cache=cache, data_roots=loaded.project.data_roots)
+        found, wrong = digest(
+            dataset,
+            root=project.root,
+            cache=cache,
+            data_roots=project.data_roots,
+            datasets=spec.datasets,
+            setting=uses.setting_of(spec, name, known),
+            tokenizer=uses.tokenizer_of(spec, name, known),
+        )
         facts.update(found)
         problems.extend(wrong)
     cache.close()
+    problems += uses.spec_limits(spec, facts, known)
     if "" in used:  # the program of such an eval brings its own rows
         facts[""] = DatasetFacts(ref="", key="", rows=0, bytes=0, format="eval")
     return facts, problems
