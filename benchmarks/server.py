@@ -151,7 +151,6 @@ def over_a_port(root: Path) -> None:
     serve = "from ftspec.cli.serve import command; command()"
     arguments = [sys.executable, "-c", serve, "--no-auth", "--port", "0", "--root", str(root)]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None
     with openai.OpenAI(api_key="none", base_url=process.stdout.readline().strip(), max_retries=0) as sdk:
         sdk.models.list()
         started = time.perf_counter()

@@ -98,17 +98,14 @@ async def _healthy(_: Request) -> Response:
 
 
 async def _refused(request: Request, refusal: Exception) -> Response:
-    """Return the protocol's form of a refusal, whoever raised it."""
+    """Return the protocol's form of a refusal: ours, or the router's (it knows two)."""
     if isinstance(refusal, ApiError):
         return refusal.response()
-    status = refusal.status_code if isinstance(refusal, HTTPException) else 500
-    headers = refusal.headers if isinstance(refusal, HTTPException) else None
     url = f"{request.method} {request.url.path[:200]}"
-    if status == 405:
-        return ApiError(405, f"Not allowed to {url}.", code="method_not_allowed", headers=headers).response()
-    if status == 404:
-        return ApiError(404, f"Invalid URL ({url})", code="unknown_url", headers=headers).response()
-    return ApiError(status, str(getattr(refusal, "detail", "")), headers=headers).response()
+    if isinstance(refusal, HTTPException) and refusal.status_code == 405:
+        allowed = ", ".join(sorted((refusal.headers or {}).get("Allow", "").split(", ")))
+        return ApiError(405, f"Not allowed to {url}.", code="method_not_allowed", headers={"allow": allowed}).response()
+    return ApiError(404, f"Invalid URL ({url})", code="unknown_url").response()
 
 
 class _Envelope:

@@ -196,6 +196,13 @@ class Store:
             return self._job(row) if row else None
         return None
 
+    def remember(self, project: str, idempotency: Idempotency, job: TrainingJob, *, now: int) -> None:
+        """Let requests with this key mean this job, unless the key is another request's already."""
+        self._db.run(
+            "INSERT OR IGNORE INTO idempotency (project, key, digest, object_id, created_at) VALUES (?, ?, ?, ?, ?)",
+            (project, idempotency.key, idempotency.digest, job.id, now),
+        )
+
     def create_job(self, draft: JobDraft, *, idempotency: Idempotency | None, now: int) -> tuple[TrainingJob, bool]:
         """Buy a job once: return it and whether it is new.
 

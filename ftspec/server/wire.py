@@ -79,7 +79,20 @@ async def read_json(request: Request) -> Json:
         raise ApiError(400, "We could not parse the JSON body of your request: it is not valid JSON.", code="invalid_json") from None
     if not isinstance(value, dict):
         raise ApiError(400, "The body of the request must be a JSON object.", code="invalid_json")
+    if half_characters(raw, value):
+        raise ApiError(400, "The body of the request holds half of a surrogate pair, which is no character.", code="invalid_json")
     return value
+
+
+def half_characters(raw: bytes | bytearray, value: Any) -> bool:
+    """Whether JSON that was read from `raw` holds half of a surrogate pair: no answer could repeat it."""
+    if b"\\ud" not in raw.lower():
+        return False
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _no_constant(name: str) -> Any:

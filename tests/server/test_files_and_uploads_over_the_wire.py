@@ -120,12 +120,19 @@ def test_forms_that_are_none_are_refused(caller):
         (b"{}", {"content-type": "multipart/form-data"}),
         (b"rubbish", form),
         (b'--x\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--x--\r\n', form),
-        (part.replace(b"{}", b"") + b"--x--\r\n", form),
+        (part.replace(b"{}", b"") + b'--x\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--x--\r\n', form),
         (part + part + b"--x--\r\n", form),
     ):
         answer = caller.post("/v1/files", content=content, headers=headers)
         assert answer.status == 400, content
         assert answer.error["type"] == "invalid_request_error"
+
+
+def test_forms_of_too_many_or_too_long_fields_are_refused(caller):
+    """Nobody fills the memory with fields."""
+    files = {"file": ("a", b"{}")}
+    assert caller.post("/v1/files", files=files, data={"purpose": "x" * 70_000}).error["code"] == "request_too_large"
+    assert caller.post("/v1/files", files=files, data={f"field {i}": "x" for i in range(40)}).status == 400
 
 
 def test_too_large_a_file_is_refused_with_413_and_not_kept(timed, tmp_path):

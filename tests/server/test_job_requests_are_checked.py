@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftspec.server.trainers.sandbox.rows import BadRows, read
 
 GRADER = {"type": "string_check", "operation": "eq", "input": "{{sample.output_text}}", "reference": "{{item.answer}}"}
 
@@ -133,6 +140,8 @@ def test_a_seed_is_drawn_where_none_was_given(caller, rows):
         (b'{"messages": [{"role": "assistant", "content": "SECRET", "weight": 2}]}', "line 2: expected a weight of 0 or 1"),
         (b'{"messages": [{"role": "assistant", "tool_calls": [{}]}]}', "line 2: the sandbox cannot learn tool calls or empty replies"),
         (b'{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}', "line 2: the sandbox reads text only"),
+        (b'{"messages": [{"role": "user", "content": 3}]}', "line 2: expected content that is text"),
+        (b'{"messages": [{"role": "user", "content": "\\ud800"}]}', "line 2 holds half of a surrogate pair, which is no character"),
     ],
 )
 def test_rows_that_cannot_be_trained_on_fail_the_job_by_line(caller, rows, row, reason):
@@ -148,6 +157,62 @@ def test_rows_that_cannot_be_trained_on_fail_the_job_by_line(caller, rows, row, 
         }
         newest = caller.get(f"/v1/fine_tuning/jobs/{job['id']}/events").json["data"][0]
         assert (newest["level"], newest["data"]["error_code"]) == ("error", f"invalid_{param}")
+
+
+@pytest.mark.parametrize(
+    ("method", "row", "reason"),
+    [
+        ("dpo", {}, "expected a list of messages"),
+        ("dpo", {"input": {"messages": [{"role": "user", "content": "a"}]}}, "expected a list of messages"),
+        (
+            "dpo",
+            {"input": {"messages": [{"role": "user", "content": "a"}]}, "preferred_output": [{"role": "user", "content": "a"}]},
+            "expected preferred_output to end with the assistant",
+        ),
+        ("reinforcement", {"messages": [{"role": "assistant", "content": "a"}]}, "expected the last message to be the user's"),
+    ],
+)
+def test_rows_of_the_other_methods_are_checked_too(caller, method, row, reason):
+    """Preference pairs and reinforcement prompts have forms of their own."""
+    block = {"grader": GRADER} if method == "reinforcement" else {}
+    job = caller.create(training_file=caller.upload([row]), method={"type": method, method: block})
+    assert caller.finished(job["id"], status="failed")["error"]["message"] == f"The training file cannot be used: line 1: {reason}."
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.sampled_from(["user", "assistant", "text"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["messages", "role", "content", "weight", "type", "text", "input", "preferred_output"]), inner, max_size=5
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.lists(JSON, max_size=3), st.sampled_from(["supervised", "dpo", "reinforcement"]))
+def test_no_row_is_worse_than_bad(rows, method):
+    """Whatever JSON a file holds, it is read or refused as bad rows; nothing else happens."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        try:
+            count = len(read(path, method))
+        except BadRows:
+            count = len(rows)
+        assert count == len(rows)
+
+
+def test_a_file_without_rows_or_without_bytes_is_refused(caller, tmp_path):
+    """Blank lines are no rows; and bytes that somebody removed by hand fail the job with that reason."""
+    job = caller.create(training_file=caller.upload(b"\n\n"))
+    assert "the file has no rows" in caller.finished(job["id"], status="failed")["error"]["message"]
+    file_id = caller.upload(b"unique\n")
+    for path in (tmp_path / "server" / "files").glob("*/*"):
+        path.unlink()
+    job = caller.create(training_file=file_id)
+    assert "the bytes of the file are gone" in caller.finished(job["id"], status="failed")["error"]["message"]
 
 
 def test_a_byte_order_mark_and_blank_lines_are_no_rows(caller):

@@ -174,6 +174,27 @@ def test_a_deleted_model_is_gone_with_its_checkpoints_but_its_job_stays(caller, 
     assert not list((tmp_path / "server" / "runs").glob("*/checkpoints/step-*"))
 
 
+def test_weights_that_vanish_are_told_to_who_needs_them(caller, training_file, tmp_path):
+    """A model whose weights somebody removed cannot be asked or trained further, and both say why."""
+    model = caller.train(training_file=training_file)["fine_tuned_model"]
+    for path in (tmp_path / "server" / "runs").glob("*/checkpoints/step-*/weights.npz"):
+        path.unlink()
+    body = {"model": model, "messages": [{"role": "user", "content": "x"}]}
+    assert caller.post("/v1/chat/completions", json=body).error["code"] == "model_not_found"
+    job = caller.finished(caller.create(model=model, training_file=training_file)["id"], status="failed")
+    assert (job["error"]["code"], job["error"]["param"]) == ("model_not_found", "model")
+
+
+def test_a_model_that_was_asked_cannot_be_asked_after_it_was_deleted(caller, training_file):
+    """Weights in memory go with the model; other models stay."""
+    one, two = (caller.train(training_file=training_file)["fine_tuned_model"] for _ in range(2))
+    for model in (one, two):
+        caller.ask(model, "x")
+    caller.delete(f"/v1/models/{one}")
+    assert caller.post("/v1/chat/completions", json={"model": one, "messages": [{"role": "user", "content": "x"}]}).status == 404
+    assert caller.ask(two, "x") is not None
+
+
 def test_a_model_can_be_trained_further_by_its_name_or_a_checkpoint(caller, rows):
     """A job on top of a model starts from its weights: less is left to learn; the base stays in the name."""
     training_file, validation_file = caller.upload(rows(60, seed=1)), caller.upload(rows(30, seed=2))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ftspec.server.inprocess import sandbox_app
+from ftspec.server.routes import jobs
 from ftspec.server.store import Idempotency, JobDraft, Store, StoredFile
 
 JOBS = "/v1/fine_tuning/jobs"
@@ -83,6 +84,30 @@ def test_an_ftspec_key_is_one_job_for_each_attempt(caller, body):
     assert create(ftspec_key="k", ftspec_attempt="2") != first
     assert create(ftspec_key="k2", ftspec_attempt="1") != first
     assert len({create(), create()}) == 2
+
+
+def test_an_idempotency_key_that_found_a_job_by_its_ftspec_key_belongs_to_that_request(caller, body):
+    """The key is spent although nothing new was bought."""
+    keyed = {**body, "metadata": {"ftspec_key": "k"}}
+    first = caller.create(**keyed)["id"]
+    header = {"idempotency-key": "late"}
+    assert caller.post(JOBS, json=keyed, headers=header).json["id"] == first
+    assert caller.post(JOBS, json=body, headers=header).error["code"] == "idempotency_key_reused"
+
+
+def test_a_file_that_vanishes_while_its_job_is_created_is_a_refusal(caller, body, monkeypatch):
+    """The transaction that would buy the job looks once more, and nothing is bought."""
+    accept = jobs._accept
+
+    def accept_then_lose_the_file(server, project, wanted):
+        source = accept(server, project, wanted)
+        server.store.delete_file(project, wanted.training_file)
+        return source
+
+    monkeypatch.setattr(jobs, "_accept", accept_then_lose_the_file)
+    assert caller.post(JOBS, json=body).error["code"] == "file_not_found"
+    monkeypatch.undo()
+    assert caller.get(JOBS).json["data"] == []
 
 
 def test_the_same_key_gives_the_same_names_seed_and_model_in_a_fresh_root(tmp_path, calling, rows):

@@ -13,6 +13,7 @@ from ftspec.diagnostics import FtspecError
 from ftspec.server.database import VERSION
 from ftspec.server.durable import create_durably, exclusive, write_durably
 from ftspec.server.store import Store, StoredFile, derived_id
+from ftspec.server.uploads import StoredPart, StoredUpload
 
 
 def test_a_root_of_a_newer_ftspec_is_refused_not_misread(tmp_path):
@@ -57,6 +58,26 @@ def test_old_leftovers_of_interrupted_uploads_are_removed_and_fresh_ones_kept(tm
     os.utime(old, (time.time() - 100_000,) * 2)
     Store(tmp_path / "s").close()
     assert (old.exists(), fresh.exists()) == (False, True)
+
+
+def test_an_upload_becomes_one_file_however_often_it_is_completed(tmp_path):
+    """Who completes first makes the file; who comes later makes nothing."""
+    store = Store(tmp_path / "s")
+    upload = StoredUpload(id="u", project="p", filename="a", purpose="batch", bytes=1, created_at=1, expires_at=9)
+    store.uploads.create(upload)
+    done = []
+    for number in range(2):
+        with store.incoming() as incoming:
+            incoming.write(b"x")
+            incoming.finish()
+            file = StoredFile(id=f"f{number}", project="p", filename="a", purpose="batch", bytes=1, sha256=incoming.sha256, created_at=1)
+            done.append(store.complete_upload(upload, file, incoming))
+            part = StoredPart(id=f"part{number}", upload_id="u", sha256=incoming.sha256, bytes=1, created_at=1)
+            assert not store.uploads.add_part(part, incoming)
+    assert done == [True, False]
+    files = store.files("p", purpose=None, descending=True, after=None, limit=9, now=1)
+    assert [file.id for file in files or ()] == ["f0"]
+    store.close()
 
 
 def test_the_root_is_private(tmp_path):

@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
-from ftspec.server.inprocess import EngineApp, sandbox_app
+from ftspec.diagnostics import FtspecError
+from ftspec.experiment import EngineEntry
+from ftspec.server.inprocess import EngineApp, in_process_app, sandbox_app
 from ftspec.server.trainers.run_folder import Result, RunFolder
 
 SLOW = {"n_epochs": 10, "batch_size": 1}
@@ -89,6 +91,15 @@ def test_two_engines_on_one_root_train_a_job_once(tmp_path, calling, rows):
             events = one.get(f"/v1/fine_tuning/jobs/{job_id}/events?limit=1000").json["data"]
             assert sum(event["message"] == "Fine-tuning job started" for event in events) == 1
             assert sum("interrupted" in event["message"] for event in events) == 0
+
+
+def test_the_records_of_a_spec_are_in_its_private_folder_and_only_shipped_engines_run_here(tmp_path):
+    """`in_process_app` serves a sandbox entry; any other type needs an address."""
+    entry = EngineEntry(name="e", type="sandbox", scope="e")
+    in_process_app(entry, root=tmp_path).close()
+    assert (tmp_path / "server" / "server.sqlite3").exists()
+    with pytest.raises(FtspecError, match="does not run in this process"):
+        in_process_app(EngineEntry(name="e", type="openai", scope="e"), root=tmp_path)
 
 
 def test_the_first_end_of_a_job_is_its_end(tmp_path):

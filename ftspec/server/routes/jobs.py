@@ -111,6 +111,8 @@ async def create(request: Request) -> Response:
             job, new = server.store.create_job(_draft(server, project, wanted, source), idempotency=idempotency, now=server.time)
             if new:
                 server.trainer.submit(job)
+        elif idempotency:
+            server.store.remember(project, idempotency, job, now=server.time)
     except IdempotencyConflict:
         raise repeated_with_other_content() from None
     except UnknownFile as missing:

@@ -57,11 +57,6 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             sync_folder(self.path.parent)
 
-    @property
-    def exists(self) -> bool:
-        """Whether anybody has worked on the job."""
-        return self.path.is_dir()
-
     @contextlib.contextmanager
     def lock(self) -> Iterator[bool]:
         """Hold the right to train; yields `False` at once where somebody else has it."""

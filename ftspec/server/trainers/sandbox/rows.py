@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ftspec.server.wire import half_characters
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -60,12 +62,12 @@ class Row:
 
 def flattened(message: Any) -> Message:
     """Return a message with its text in one piece (`ValueError`: it holds more than text)."""
-    if not isinstance(message, dict) or message.get("role") not in _ROLES:
+    if not isinstance(message, dict) or str(message.get("role")) not in _ROLES:
         msg = "expected messages with a known role"
         raise ValueError(msg)
     content = message.get("content")
     if isinstance(content, list):
-        if not all(isinstance(part, dict) and part.get("type") in {"text", "refusal"} for part in content):
+        if not all(isinstance(part, dict) and part.get("type") in ("text", "refusal") for part in content):
             msg = "the sandbox reads text only"
             raise ValueError(msg)
         content = "".join(str(part.get("text") or part.get("refusal") or "") for part in content)
@@ -106,6 +108,9 @@ def _row(parse: Callable[[dict[str, Any]], Row], number: int, line: bytes) -> Ro
     if not isinstance(value, dict):
         msg = f"line {number} is not an object"
         raise BadRows(msg)
+    if half_characters(line, value):
+        msg = f"line {number} holds half of a surrogate pair, which is no character"
+        raise BadRows(msg)
     try:
         return parse(value)
     except ValueError as error:
@@ -126,7 +131,7 @@ def _conversation(row: dict[str, Any]) -> Row:
     for place, message in enumerate(messages):
         raw = row["messages"][place]
         weight = raw.get("weight", 1)
-        if isinstance(weight, bool) or weight not in {0, 1}:
+        if isinstance(weight, bool) or weight not in (0, 1):
             msg = "expected a weight of 0 or 1"
             raise ValueError(msg)
         if message["role"] != "assistant" or weight == 0:

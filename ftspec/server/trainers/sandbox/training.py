@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 KEPT_CHECKPOINTS = 3
 _TOLD = 100
 """About how many metrics events a job has at most."""
+_ESTIMATE_SECONDS = 0.25
+"""How often a running job says when it will end: replacing a file costs milliseconds on some file systems."""
 
 _COLUMNS = {
     "step": "step",
@@ -156,6 +158,7 @@ class Attempt:
         every = math.ceil(total / _TOLD)
         rate = BASE_RATE[self._job.method] * self._settings["learning_rate_multiplier"]
         began, table = self._now(), _Table(self._job.method)
+        estimate_at = began + _ESTIMATE_SECONDS
         for step, batch in enumerate(self._batches(objective.size), start=1):
             self._tick()
             figures = self._learn(objective, batch, rate=rate * (1 - (step - 1) / total))
@@ -170,9 +173,10 @@ class Attempt:
                 self._tell(step, total, figures)
             if epoch_ends:
                 self._save(objective, step, figures)
-            if step % every == 0:
-                remaining = (self._now() - began) / step * (total - step)
-                self._run.report("running", hyperparameters=self._settings, estimated_finish=math.ceil(self._now() + remaining))
+            if (now := self._now()) >= estimate_at:
+                estimate_at = now + _ESTIMATE_SECONDS
+                finish = math.ceil(now + (now - began) / step * (total - step))
+                self._run.report("running", hyperparameters=self._settings, estimated_finish=finish)
         self._tick()
         self._succeed(objective, total, table)
 
