@@ -36,7 +36,8 @@ def _records(stream: IO[bytes], path: Path) -> Iterator[dict[str, Any]]:
     name = path.name.removesuffix(".gz")
     if name.endswith(".csv"):
         csv.field_size_limit(_LONG)
-        yield from csv.DictReader(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""))
+        with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+            yield from csv.DictReader(text)
         return
     first = _first_line(stream)
     if first is None:
