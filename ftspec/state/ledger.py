@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -23,12 +23,14 @@ from ftspec.state.process import just_after
 from ftspec.state.records import BadMember, check_members, recorded_eval, recorded_file, recorded_job
 
 Record = RecordedJob | RecordedFile | RecordedEval
+R = TypeVar("R", bound=Record)
+R_co = TypeVar("R_co", bound=Record, covariant=True)
 
 
-class Show(Protocol):
+class Show(Protocol[R_co]):
     """Makes a record of cells (`BadMember`; `None`: nothing to show yet)."""
 
-    def __call__(self, identity: Identity, cells: Cells, *, lenient: bool) -> Record | None:
+    def __call__(self, identity: Identity, cells: Cells, *, lenient: bool) -> R_co | None:
         """Return the record."""
         ...
 
@@ -46,12 +48,12 @@ def fold(facts: Iterable[Fact] = (), *, base: Iterable[Record] = ()) -> State:
     return ledger.state()
 
 
-class Shelf:
+class Shelf(Generic[R]):
     """The records of one kind: `lines` as read and not touched since, `cells` of the others."""
 
-    def __init__(self, kind: Kind, show: Show) -> None:
+    def __init__(self, kind: Kind, show: Show[R]) -> None:
         self.kind = kind
-        self.records: dict[Identity, Record] = {}
+        self.records: dict[Identity, R] = {}
         self.cells: dict[Identity, Cells] = {}
         self.problems: dict[Identity, str] = {}
         self._show = show
@@ -62,7 +64,7 @@ class Shelf:
         """Whether anything is known of a record."""
         return identity in self._lines or identity in self.cells
 
-    def place(self, identity: Identity, record: Record | None, line: bytes | memoryview) -> None:
+    def place(self, identity: Identity, record: R | None, line: bytes | memoryview) -> None:
         """Keep the base line of a record, of which nothing else is known, as it is."""
         self._lines[identity] = line
         if record is not None:
@@ -84,11 +86,10 @@ class Shelf:
         """Return when anything was last learned of a record."""
         return updated_at(self.open(identity))
 
-    def refresh(self, *, lenient: bool) -> bool:
-        """Bring `records` and `problems` up to date; whether anything had changed."""
-        changed = bool(self._dirty)
-        while self._dirty:
-            identity = self._dirty.pop()
+    def refresh(self, *, lenient: bool) -> set[Identity]:
+        """Bring `records` and `problems` up to date; return what has changed."""
+        changed, self._dirty = self._dirty, set()
+        for identity in changed:
             try:
                 record = self._show(identity, self.cells[identity], lenient=lenient)
             except BadMember as problem:
@@ -116,7 +117,7 @@ class Ledger:
         self.jobs = Shelf(JOB, recorded_job)
         self.files = Shelf(FILE, recorded_file)
         self.evals = Shelf(EVAL, recorded_eval)
-        self.shelves = {"job": self.jobs, "file": self.files, "eval": self.evals}
+        self.shelves: dict[str, Shelf[Any]] = {"job": self.jobs, "file": self.files, "eval": self.evals}
         self._content = 0
         self._state: State | None = None
 
@@ -153,15 +154,16 @@ class Ledger:
 
     def state(self) -> State:
         """Return what is known now; later facts do not change it."""
-        changed = [shelf.refresh(lenient=self.lenient) for shelf in self.shelves.values()]
-        if self._state is None or any(changed):
+        changed = {name: shelf.refresh(lenient=self.lenient) for name, shelf in self.shelves.items()}
+        old = self._state
+        if old is None or any(changed.values()):
             self._state = State(
-                jobs={identity[0]: record for identity, record in self.jobs.records.items() if isinstance(record, RecordedJob)},
-                files=_by_dataset(record for record in self.files.records.values() if isinstance(record, RecordedFile)),
-                evals={identity[0]: record for identity, record in self.evals.records.items() if isinstance(record, RecordedEval)},
+                jobs=_updated(None if old is None else old.jobs, self.jobs.records, changed["job"]),
+                files=_by_dataset(self.files.records.values()) if old is None or changed["file"] else old.files,
+                evals=_updated(None if old is None else old.evals, self.evals.records, changed["eval"]),
                 generation=f"{self._content:032x}",
             )
-        return self._state
+        return self._state or State()
 
     def diagnostics(self) -> list[Diagnostic]:
         """Return what is odd about the records themselves."""
@@ -204,6 +206,15 @@ def _implied(kind: Kind, values: dict[str, Any], known: dict[str, Any]) -> dict[
     if other or known.get("status") == "gone":
         return {}
     return {name: value for name, value in known.items() if name not in values}
+
+
+def _updated(old: Mapping[str, R] | None, records: Mapping[Identity, R], changed: set[Identity]) -> Mapping[str, R]:
+    """Return records by key: the old mapping with what has changed, because states are values."""
+    if old is None:
+        return {identity[0]: record for identity, record in records.items()}
+    if not changed:
+        return old
+    return {**old, **{identity[0]: records[identity] for identity in changed if identity in records}}
 
 
 def _by_dataset(records: Iterable[RecordedFile]) -> dict[tuple[str, str], RecordedFile]:
