@@ -93,8 +93,9 @@ def _by_method(methods: Mapping[str, Endpoint]) -> Endpoint:
     return endpoint
 
 
-async def _healthy(_: Request) -> Response:
-    return JSONResponse({"status": "ok"})
+async def _healthy(request: Request) -> Response:
+    server: Server = request.app.state.server
+    return JSONResponse({"status": "ok", "engine": server.trainer.name})
 
 
 async def _refused(request: Request, refusal: Exception) -> Response:

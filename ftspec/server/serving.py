@@ -14,6 +14,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from ftspec.diagnostics import FtspecError
+from ftspec.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,8 +75,8 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)[0]
         listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        msg = f"cannot listen on `{host}`: {error.strerror}"
+    except (OSError, UnicodeError) as error:
+        msg = f"cannot listen on `{printable(host)}`: {getattr(error, 'strerror', 'it is no name')}"
         raise FtspecError(msg, help="give an address of this machine with `--host`") from None
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

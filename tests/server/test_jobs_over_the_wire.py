@@ -115,6 +115,9 @@ def test_a_paused_job_waits_until_it_is_resumed(caller, training_file):
     assert caller.job(job["id"])["paused"] is True
     assert caller.post(f"{path}/resume").json["paused"] is False
     assert caller.finished(job["id"])["hyperparameters"]["n_epochs"] == 20
+    messages = [event["message"] for event in caller.get(f"{path}/events?limit=1000").json["data"]]
+    assert messages.count(f"Created fine-tuning job: {job['id']}") == 1
+    assert messages.count("The job was resumed") == 1
 
 
 def test_unknown_jobs_are_not_found(caller):

@@ -60,7 +60,7 @@ def test_a_closed_engine_goes_on_where_it_is_asked_again_and_ends_with_the_same_
             assert finished["fine_tuned_model"] == expected["fine_tuned_model"]
             assert mark(three, finished["fine_tuned_model"]) == mark(one, expected["fine_tuned_model"])
             messages = [event["message"] for event in three.get(f"/v1/fine_tuning/jobs/{job['id']}/events?limit=1000").json["data"]]
-            assert sum("was interrupted" in message for message in messages) == 1
+            assert sum("starts again from the beginning" in message for message in messages) == 1
 
 
 def test_a_cancelled_or_paused_job_stays_so_in_the_next_process(tmp_path, calling, rows):
@@ -90,7 +90,7 @@ def test_two_engines_on_one_root_train_a_job_once(tmp_path, calling, rows):
             assert two.finished(job_id) == one.finished(job_id)
             events = one.get(f"/v1/fine_tuning/jobs/{job_id}/events?limit=1000").json["data"]
             assert sum(event["message"] == "Fine-tuning job started" for event in events) == 1
-            assert sum("interrupted" in event["message"] for event in events) == 0
+            assert sum("starts again" in event["message"] for event in events) == 0
 
 
 def test_the_records_of_a_spec_are_in_its_private_folder_and_only_shipped_engines_run_here(tmp_path):

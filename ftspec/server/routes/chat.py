@@ -39,6 +39,7 @@ class Answer:
     finish: str = "stop"
     count: int = 0
     _held: list[ChatToken] = field(default_factory=list)
+    _stopped: bool = False
 
     def pieces(self) -> Iterator[list[ChatToken]]:
         """Yield tokens that no stop sequence can take back any more."""
@@ -56,8 +57,6 @@ class Answer:
                 yield self._held
         finally:
             self.completion.tokens.close()
-
-    _stopped: bool = False
 
     def _certain(self) -> Iterator[list[ChatToken]]:
         text = "".join(token.text for token in self._held)

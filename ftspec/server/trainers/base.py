@@ -215,8 +215,7 @@ class Trainer(Protocol):
     """One kind of training behind the protocol."""
 
     name: str
-    """`sandbox`, `local`."""
-    methods: frozenset[str]
+    """`sandbox`, `local`: what `/healthz` says."""
     extra_hyperparameters: frozenset[str]
     """Names beyond OpenAI's that its hyperparameter blocks may hold; `check` judges their values."""
     grade: Grade

@@ -47,7 +47,6 @@ class SandboxTrainer:
     """A `Trainer`. `root` holds the run folders, `grade` scores the samples of reinforcement jobs."""
 
     name = "sandbox"
-    methods = frozenset({"supervised", "dpo", "reinforcement"})
     extra_hyperparameters: frozenset[str] = frozenset()
 
     def __init__(self, root: Path, *, grade: Grade = simple_grade, workers: int = 2, now: Callable[[], float] = time.time) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ftspec.server.trainers.sandbox.network import Network
 
 KEPT_CHECKPOINTS = 3
+_STARTED = "Fine-tuning job started"
 _TOLD = 100
 """About how many metrics events a job has at most."""
 _ESTIMATE_SECONDS = 0.25
@@ -96,11 +97,12 @@ class Attempt:
         self._run.say(message, now=self._now(), **more)
 
     def _begin(self) -> None:
-        job = self._job
-        if self._run.events():
-            self._say("The attempt under way was interrupted; training starts again from the beginning", level="warn")
-        else:
-            self._run.say(f"Created fine-tuning job: {job.id}", now=job.created_at)
+        job, said = self._job, {event.message for event in self._run.events()}
+        created = f"Created fine-tuning job: {job.id}"
+        if created not in said:
+            self._run.say(created, now=job.created_at)
+        if _STARTED in said:
+            self._say("An earlier attempt did not come to its end; training starts again from the beginning", level="warn")
         self._say(f"Validating training file: {job.training_file}")
         if job.validation_file:
             self._say(f"Validating validation file: {job.validation_file}")
@@ -114,7 +116,7 @@ class Attempt:
         self._run.report("queued", hyperparameters=self._settings)
         self._say("Files validated, moving job to queued state")
         self._run.report("running", hyperparameters=self._settings)
-        self._say("Fine-tuning job started")
+        self._say(_STARTED)
         self._tick()
         try:
             start = self._start()
