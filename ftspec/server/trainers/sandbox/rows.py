@@ -161,7 +161,7 @@ def _preference(row: dict[str, Any]) -> Row:
             msg = f"expected {name}_output to end with the assistant"
             raise ValueError(msg)
         sides.append(_reply(context, output[-1]))
-    texts = [message["content"] for message in context] * 2 + [side.text for side in sides]
+    texts = [message["content"] for message in context] + [side.text for side in sides]
     return Row([], pair=Pair(*sides), texts=tuple(texts))
 
 
