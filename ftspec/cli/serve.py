@@ -24,9 +24,7 @@ class Unlocked(FtspecError):
 @click.option(
     "--root",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".ftspec/server"),
-    show_default=True,
-    help="Folder of the server's records.",
+    help="Folder of the server's records (default: .ftspec/ENGINE, the one that specs here use).",
 )
 @click.option("--api-key-env", metavar="NAME", help="Variable that holds the key which clients must send.")
 @click.option(
@@ -36,7 +34,7 @@ class Unlocked(FtspecError):
     help="File of keys, one `KEY PROJECT` a line: every project sees its own files, jobs and models only.",
 )
 @click.option("--no-auth", is_flag=True, help="Let every program on this machine in (loopback only).")
-def command(*, engine: str, host: str, port: int, root: Path, api_key_env: str | None, key_file: Path | None, no_auth: bool) -> None:
+def command(*, engine: str, host: str, port: int, root: Path | None, api_key_env: str | None, key_file: Path | None, no_auth: bool) -> None:
     r"""Serve an engine over a port, for any client of OpenAI's protocol.
 
     The address goes to stdout once requests are answered. The first Ctrl-C finishes what is
@@ -52,6 +50,7 @@ def command(*, engine: str, host: str, port: int, root: Path, api_key_env: str |
     from ftspec.server.inprocess import sandbox_app
     from ftspec.server.serving import base_url, is_loopback, listen, serve
 
+    root = root or Path(".ftspec") / engine
     api_keys = _keys(api_key_env, key_file, no_auth=no_auth, loopback=is_loopback(host))
     listener = listen(host, port)
     if not is_loopback(host):

@@ -1,7 +1,7 @@
 """The sandbox engine inside this process: an ASGI app, no port, no key.
 
 ```python
-with sandbox_app(Path(".ftspec/server")) as app:
+with sandbox_app(Path(".ftspec/sandbox")) as app:
     client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=BASE_URL)
 ```
 """
@@ -80,7 +80,7 @@ def sandbox_app(
 
 
 def in_process_app(entry: EngineEntry, *, root: Path, grade: Grade = simple_grade) -> EngineApp:
-    """Return the app of an engine entry that runs in this process; its records are in `root/server`."""
+    """Return the app of an engine entry that runs in this process; its records are in `root/sandbox`."""
     if entry.type != "sandbox":
         raise FtspecError(f"engine `{entry.name}` of type `{entry.type}` does not run in this process", help="give it a `base_url`")
-    return sandbox_app(root / "server", grade=grade)
+    return sandbox_app(root / entry.type, grade=grade)
