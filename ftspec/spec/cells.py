@@ -12,9 +12,10 @@ from ftspec.experiment import DesiredJob
 from ftspec.printable import printable
 from ftspec.spec.chains import Chain
 from ftspec.spec.columns import AxisValue, Compiled, Compiler, Constant, UnknownValue, Varying, column, merged
-from ftspec.spec.matrix import MAX_CELLS, Grid, grid
+from ftspec.spec.matrix import MAX_NAME, Grid, grid
 from ftspec.spec.references import as_text, names_in
 from ftspec.spec.settings import METHODS, Given, flatten, kind_of, wrong_value
+from ftspec.spec.single import single_job
 from ftspec.spec.tree import Map, Seq, plain
 from ftspec.spec.variants import BLOCK, DEFAULTS, CellPlaces, Settings, Variant, unknown_method, variants
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from ftspec.spec.expand import Declared
     from ftspec.spec.matrix import Cell
 
-MAX_NAME: Final = 200
 _BAD_IN_NAME = re.compile(r"[\s*?\[\]\"'`\\!]")
 _GROUPS: Final = ("hyperparameters", "lora", "engine_options", "tags")
 _BY_LEAF: Final = ("train", "validation", "seed", "replicate", "suffix", "preset", "integrations", "evals", "depends_on")
@@ -59,6 +59,11 @@ def experiment_jobs(whole: Whole, name: str, block: Given) -> list[DesiredJob] |
     flat, problems = flatten(node)
     whole.problems.extend(problems)
     base.overlay(flat, BLOCK)
+    if "matrix" not in node:
+        job = single_job(whole, name, base.copy(), CellPlaces(base, Grid(), block))
+        if job is not None:
+            whole.take(1)
+            return [job]
     cells = _grid(whole, node, base)
     if cells is None:
         return None
@@ -211,7 +216,7 @@ class _Cells:
         """Find the parents of each cell that trains on another job's model."""
         taken = {axis.name for axis in self.grid.axes} | (set(self.settings.given) - {"base_model"})
         taken |= {name.rpartition(".")[2] for name in taken}
-        chain = Chain(self.whole.jobs_of, known=list(self.declared.experiments), taken=taken | {"epochs"} if "n_epochs" in taken else taken)
+        chain = Chain(self.whole.jobs_of, known=self.declared.experiments, taken=taken | {"epochs"} if "n_epochs" in taken else taken)
         cells: list[Cell] = []
         positions: list[int] = []
         for cell, position, model in zip(self.cells, self.positions, models, strict=True):
@@ -352,6 +357,7 @@ class _Cells:
     def problem(self, problem: Diagnostic) -> None:
         self.broken = True
         self.whole.problems.append(problem)
+        self.whole.take(0)
 
     def missing(self, name: str) -> Compiled:
         what = "no engine is chosen" if name == "engine" else f"`{name}` is missing"
@@ -368,63 +374,44 @@ class _Cells:
 
     # Addresses
 
-    def labelled(self) -> list[tuple[str, int]]:
-        return [(axis.name, i) for i, axis in enumerate(self.grid.axes) if self.present[i]]
-
     def axes(self) -> list[dict[str, Any]]:
-        own = self.labelled()
-        names = [name for name, _ in own]
-        values = [[self.axis_value(value) for value in self.grid.axes[i].values] for _, i in own]
-        order = list(zip(values, (i for _, i in own), strict=True))
-        if self.chain is None:
-            return [dict(zip(names, [some[cell[i]] for some, i in order], strict=True)) for cell in self.cells]
-        found = []
-        for cell in self.cells:
-            axes = dict(zip(names, [some[cell[i]] for some, i in order], strict=True))
-            if cell[-1] >= 0:
-                parent = self.chain.jobs[cell[-1]]
-                axes |= {label: parent.axes[axis] for axis, label in self.chain.labels[cell[-1]].items() if axis in parent.axes}
-            found.append(axes)
+        own = [(axis, i) for i, axis in enumerate(self.grid.axes) if self.present[i]]
+        names = [axis.name for axis, _ in own]
+        order = [(axis.shown, i) for axis, i in own]
+        found = [dict(zip(names, [some[cell[i]] for some, i in order], strict=True)) for cell in self.cells]
+        if self.chain is not None:
+            for axes, cell in zip(found, self.cells, strict=True):
+                if cell[-1] >= 0:
+                    parent = self.chain.jobs[cell[-1]]
+                    axes |= {label: parent.axes[axis] for axis, label in self.chain.labels[cell[-1]].items() if axis in parent.axes}
         return found
-
-    @staticmethod
-    def axis_value(value: Any) -> Any:
-        """Return what an axis value is called: a chain by its experiment, all else by itself."""
-        if isinstance(value, dict) and isinstance(value.get("from"), str) and not value.get("where"):
-            return value["from"]
-        return plain(value)
 
     def addresses(self) -> list[str]:
         name = self.leaf("name")
         if name != Constant(None):
             return self.named(column(name, self.cells))
-        own = self.labelled()
-        texts = [[self.axis_text(label, i, index) for index in range(len(self.grid.axes[i].values))] for label, i in own]
-        order = list(zip(texts, (i for _, i in own), strict=True))
+        order = [(axis.texts, i) for i, axis in enumerate(self.grid.axes) if self.present[i]]
+        if not order and self.chain is None:
+            return [self.name] * len(self.cells)
         prefix = f"{self.name}/"
-        if self.chain is None:
-            if not own:
-                return [self.name] * len(self.cells)
-            found = [prefix + ",".join([some[cell[i]] for some, i in order]) for cell in self.cells]
-        else:
-            found = []
-            for cell in self.cells:
-                parts = [some[cell[i]] for some, i in order]
-                if cell[-1] >= 0:
-                    parent = self.chain.jobs[cell[-1]]
-                    labels = self.chain.labels[cell[-1]]
-                    parts += [f"{label}={printable(axis_text(parent.axes[axis]))}" for axis, label in labels.items() if axis in parent.axes]
-                found.append(prefix + ",".join(parts) if parts else self.name)
+        found = [prefix + ",".join([some[cell[i]] for some, i in order]) for cell in self.cells]
+        if self.chain is not None:
+            found = [self.with_parent(address, cell) for address, cell in zip(found, self.cells, strict=True)]
         self.whole.budget.spend(sum(map(len, found)))
+        for axis in self.grid.axes:
+            if (long := axis.too_long()) is not None:
+                self.problem(long)
         return found
 
-    def axis_text(self, label: str, position: int, index: int) -> str:
-        axis = self.grid.axes[position]
-        text = printable(axis_text(self.axis_value(axis.values[index])))
-        if len(text) > MAX_NAME:
-            message = f"a value of the axis `{printable(label)}` has {len(text)} characters, too many for an address"
-            self.problem(error("axis-value-too-long", message, at=axis.givens[index].place(), help='give the jobs a short `name: "..."`'))
-        return f"{label}={text}"
+    def with_parent(self, address: str, cell: Cell) -> str:
+        """Return the address of a cell with the axes that tell its parent from the others."""
+        parts = [] if address.endswith("/") else [address]
+        if self.chain is not None and cell[-1] >= 0:
+            parent = self.chain.jobs[cell[-1]]
+            labels = self.chain.labels[cell[-1]]
+            own = [f"{label}={printable(axis_text(parent.axes[axis]))}" for axis, label in labels.items() if axis in parent.axes]
+            parts += own if parts else [address + own[0], *own[1:]] if own else []
+        return ",".join(parts) or self.name
 
     def named(self, names: Sequence[Any]) -> list[str]:
         for name, cell in zip(names, self.cells, strict=True):
@@ -463,6 +450,3 @@ def _grader(parts: dict[str, Any]) -> Any:
         if last and isinstance(at, dict):
             at[last] = plain(value)
     return whole or None
-
-
-__all__ = ["MAX_CELLS", "experiment_jobs"]

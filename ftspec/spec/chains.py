@@ -16,7 +16,7 @@ from ftspec.spec.settings import path_of
 from ftspec.spec.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from ftspec.experiment import DesiredJob
@@ -40,7 +40,7 @@ class Chain:
     """The parents of one variant's cells: found once per distinct `{from, where}`."""
 
     def __init__(
-        self, jobs_of: Callable[[str, Place | None], Sequence[DesiredJob] | None], *, known: Sequence[str], taken: AbstractSet[str]
+        self, jobs_of: Callable[[str, Place | None], Sequence[DesiredJob] | None], *, known: Collection[str], taken: AbstractSet[str]
     ) -> None:
         self.jobs_of = jobs_of
         self.known = known

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ftspec.diagnostics import Diagnostic, Place, error
+from ftspec.diagnostics import Diagnostic, error
 from ftspec.spec.references import (
     MOST_SUBSTITUTED,
     Reference,
@@ -262,7 +262,13 @@ class AxisValue:
 
 
 class TooMuch(Exception):
-    """The cells hold more text than anybody can mean."""
+    """The spec means more than anybody can mean; what, and what to do instead."""
+
+    def __init__(self, code: str, message: str, fix: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.fix = fix
 
 
 class Budget:
@@ -275,9 +281,4 @@ class Budget:
         """Take `amount` away (`TooMuch`: nothing is left)."""
         self.left -= amount
         if self.left < 0:
-            raise TooMuch
-
-
-def too_much(at: Place | None) -> Diagnostic:
-    """Return the diagnostic for cells that hold too much text."""
-    return error("too-much-text", "the cells of this experiment hold too much text", at=at, help="shorten axis values and references")
+            raise TooMuch("too-much-text", "the cells of this experiment hold too much text", "shorten axis values and references")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ftspec.diagnostics import Diagnostic, Place, Severity, error
 from ftspec.printable import printable
 from ftspec.spec.cells import experiment_jobs
-from ftspec.spec.columns import Budget, TooMuch, too_much
+from ftspec.spec.columns import Budget, TooMuch
 from ftspec.spec.matrix import MAX_CELLS
 from ftspec.spec.suggest import did_you_mean
 from ftspec.spec.tree import Map
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ftspec.spec.settings import Given
 
 DEEPEST_CHAIN: Final = 24
+MOST_PROBLEMS: Final = 1_000
 _EVEN_IN_BROKEN: Final = frozenset(
     {
         "bad-reference",
@@ -76,7 +77,9 @@ class _Expansion:
     def run(self) -> tuple[list[DesiredJob], list[Diagnostic]]:
         for name in self.declared.experiments:
             self.jobs_of(name, None)
-        jobs = [job for name in self.declared.experiments for job in self.done[name] or ()]
+            if len(self.problems) > MOST_PROBLEMS:
+                break
+        jobs = [job for name in self.declared.experiments for job in self.done.get(name) or ()]
         self.unique(jobs)
         return jobs, self.problems
 
@@ -104,8 +107,8 @@ class _Expansion:
         self.open.append(name)
         try:
             return experiment_jobs(self, name, given)
-        except TooMuch:
-            self.problems.append(too_much(given.value.at()))
+        except TooMuch as much:
+            self.problems.append(error(much.code, much.message, at=given.value.at(), help=much.fix))
             return None
         finally:
             self.open.pop()
@@ -123,7 +126,9 @@ class _Expansion:
         """Count jobs (`TooMuch`: more than a spec may have)."""
         self.total += jobs
         if self.total > MAX_CELLS:
-            raise TooMuch
+            raise TooMuch("too-many-cells", f"the spec has more than {MAX_CELLS:,} jobs", "leave out values, or use `zip`")
+        if len(self.problems) > MOST_PROBLEMS:
+            raise TooMuch("more-problems", "the experiments have more problems than are worth finding at once", "correct the others first")
 
     def unique(self, jobs: Sequence[DesiredJob]) -> None:
         """Report addresses that two jobs have, once for each experiment."""

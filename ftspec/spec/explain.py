@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 MOST_PROBLEMS: Final = 200
-_LARGE: Final = 20_000
+_LARGE: Final = 400_000
 _SAMPLE: Final = 100
 
 _SYNONYMS: Final = {
@@ -86,7 +86,8 @@ def explain(tree: Map) -> Explained:
         except ValidationError as broken:
             if broken.error_count() > MOST_PROBLEMS * 10:
                 return Explained([_hopeless(tree, broken.error_count())], [(section,) for section in tree])
-            return _explained(tree, broken.errors(include_url=False, include_input=False))
+            found = _explained(tree, broken.errors(include_url=False, include_input=False))
+            return found if candidate is tree else Explained(found.problems, [(section,) for section in tree])
     return Explained([], [])
 
 

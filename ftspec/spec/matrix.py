@@ -13,20 +13,28 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from ftspec.address import axis_text
 from ftspec.diagnostics import Diagnostic, Place, Severity, error, warning
 from ftspec.fingerprint import canonical_json
 from ftspec.printable import printable
 from ftspec.spec.settings import NAMES, Given, described, flatten_one, path_of, spelled
 from ftspec.spec.suggest import did_you_mean
-from ftspec.spec.tree import Map, Seq
+from ftspec.spec.tree import Map, Seq, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 MAX_CELLS: Final = 100_000
 KEYWORDS: Final = ("zip", "exclude", "include", "overrides")
 
+MAX_NAME: Final = 200
+"""How long the name of a job, and a value in an address, may be."""
+MOST_EFFORT: Final = 2_000_000
+_MOST_LISTED: Final = 1_000
+
 Cell = tuple[int, ...]
+Where = dict[int, frozenset[int]]
+"""A condition: the indices that are wanted of some axes."""
 
 
 def value_key(value: Any) -> tuple[str, Any]:
@@ -44,6 +52,12 @@ def value_key(value: Any) -> tuple[str, Any]:
             return "json", canonical_json(value)
 
 
+def _called(value: Any) -> Any:
+    if isinstance(value, dict) and isinstance(value.get("from"), str) and not value.get("where"):
+        return value["from"]
+    return plain(value)
+
+
 @dataclass(slots=True)
 class Axis:
     """One axis: its name, its distinct values and where each is written."""
@@ -53,6 +67,32 @@ class Axis:
     values: list[Any] = field(default_factory=list)
     givens: list[Given] = field(default_factory=list)
     _index: dict[tuple[str, Any], int] = field(default_factory=dict)
+    _shown: list[Any] | None = None
+    _texts: list[str] | None = None
+
+    @property
+    def shown(self) -> list[Any]:
+        """What each value is called: a chain by its experiment, all else by itself."""
+        if self._shown is None:
+            self._shown = [_called(value) for value in self.values]
+        return self._shown
+
+    @property
+    def texts(self) -> list[str]:
+        """Each value as part of an address."""
+        if self._texts is None:
+            name = self.name
+            self._texts = [f"{name}={printable(axis_text(value))}" for value in self.shown]
+        return self._texts
+
+    def too_long(self) -> Diagnostic | None:
+        """Return what is wrong with a value that does not fit into an address."""
+        for text, given in zip(self.texts, self.givens, strict=True):
+            if len(text) > MAX_NAME + len(self.name):
+                length = len(text) - len(self.name) - 1
+                message = f"a value of the axis `{printable(self.name)}` has {length} characters, too many for an address"
+                return error("axis-value-too-long", message, at=given.place(), help='give the jobs a short `name: "..."`')
+        return None
 
     def index(self, value: Any) -> int | None:
         """Return the index of a value of this axis."""
@@ -70,16 +110,34 @@ class Axis:
         return len(self.values) - 1, True
 
 
-@dataclass(slots=True)
-class Override:
-    """`{where, set}`: which indices of which axes it applies to, and what it sets, by path."""
+class Conditions:
+    """Which of many `{axis: value}` conditions a cell meets, looked up rather than tried one by one."""
 
-    where: dict[int, frozenset[int]]
-    settings: dict[str, Given]
+    def __init__(self, wanted: Sequence[Where | None]) -> None:
+        self._tables: dict[tuple[int, ...], dict[tuple[int, ...], list[int]]] = {}
+        self._tried: list[tuple[int, Where]] = []
+        for number, where in enumerate(wanted):
+            if where is None or not all(where.values()):
+                continue
+            if math.prod(map(len, where.values())) > _MOST_LISTED:
+                self._tried.append((number, where))
+                continue
+            table = self._tables.setdefault(tuple(where), {})
+            for key in itertools.product(*where.values()):
+                table.setdefault(key, []).append(number)
 
-    def applies(self, cell: Cell) -> bool:
-        """Whether it applies to a cell."""
-        return all(cell[axis] in wanted for axis, wanted in self.where.items())
+    @property
+    def effort(self) -> int:
+        """How many look-ups one cell takes."""
+        return len(self._tables) + len(self._tried)
+
+    def met(self, cell: Cell) -> tuple[int, ...]:
+        """Return the numbers of the conditions that a cell meets, in order."""
+        found: list[int] = []
+        for axes, table in self._tables.items():
+            found.extend(table.get(tuple([cell[axis] for axis in axes]), ()))
+        found.extend(number for number, where in self._tried if all(cell[axis] in some for axis, some in where.items()))
+        return tuple(sorted(found))
 
 
 @dataclass(slots=True)
@@ -88,7 +146,10 @@ class Grid:
 
     axes: list[Axis] = field(default_factory=list)
     cells: list[Cell] = field(default_factory=lambda: [()])
-    overrides: list[Override] = field(default_factory=list)
+    overrides: list[dict[str, Given]] = field(default_factory=list)
+    """What each override sets, by path."""
+    applied: list[tuple[int, ...]] = field(default_factory=list)
+    """The overrides that apply to each cell; empty where there are none."""
     rows: dict[Cell, Map] = field(default_factory=dict)
     """The rows of `include` by cell, for places."""
 
@@ -191,16 +252,29 @@ class _Reader:
     # What is taken away and added
 
     def exclude(self) -> None:
-        for row in self.rows("exclude"):
-            wanted = self.where(row, "exclude")
-            if wanted is None:
-                continue
-            kept = [cell for cell in self.grid.cells if not all(cell[axis] in some for axis, some in wanted.items())]
-            if len(kept) == len(self.grid.cells):
+        rows = list(self.rows("exclude"))
+        wanted = [self.where(row, "exclude") for row in rows]
+        found = self.matched(wanted, rows)
+        if found is None:
+            return
+        matched = {i for some in found for i in some}
+        self.grid.cells = [cell for cell, some in zip(self.grid.cells, found, strict=True) if not some]
+        for i, row in enumerate(rows):
+            if wanted[i] is not None and i not in matched:
                 self.problems.append(
                     warning("matches-nothing", "this `exclude` matches no cell", at=row.at(), help="remove it, or correct its values")
                 )
-            self.grid.cells = kept
+
+    def matched(self, wanted: Sequence[Where | None], rows: Sequence[Map]) -> list[tuple[int, ...]] | None:
+        """Return which of the conditions each cell meets; `None` where that would take too long."""
+        if not wanted:
+            return [()] * len(self.grid.cells)
+        conditions = Conditions(wanted)
+        if conditions.effort * len(self.grid.cells) > MOST_EFFORT:
+            message = "there are too many different conditions for this many cells"
+            self.problems.append(error("too-many-cells", message, at=rows[0].at(), help="use lists in conditions: `{seed: [1, 2, 3]}`"))
+            return None
+        return [conditions.met(cell) for cell in self.grid.cells]
 
     def include(self) -> None:
         rows = list(self.rows("include"))
@@ -228,31 +302,34 @@ class _Reader:
             self.grid.rows.setdefault(cell, row)
 
     def overrides(self) -> None:
-        for row in self.rows("overrides"):
-            where, settings = row.get("where"), row.get("set")
-            if not isinstance(where, Map) or not isinstance(settings, Map):
-                continue
-            wanted = self.where(where, "overrides")
-            flat: dict[str, Given] = {}
-            for name, value in settings.items():
-                if path_of(name) is None and name != "method.hyperparameters":
-                    self.problems.append(unknown_setting(name, settings.key_at(name)))
-                elif self.grid.axis(name) is not None:
-                    message = f"`{printable(name)}` is an axis, so its value is part of the address"
-                    self.problems.append(
-                        error("override-of-axis", message, at=settings.key_at(name), help="use `exclude` and `include` to change the cells")
-                    )
-                else:
-                    flat.update(flatten_one(name, Given(value, settings, name)))
-            if wanted is None:
-                continue
-            override = Override(wanted, flat)
-            if not any(map(override.applies, self.grid.cells)):
+        rows = [row for row in self.rows("overrides") if isinstance(row.get("where"), Map) and isinstance(row.get("set"), Map)]
+        wanted = [self.where(row["where"], "overrides") for row in rows]
+        self.grid.overrides = [self.set_by(row["set"]) for row in rows]
+        found = self.matched(wanted, rows)
+        if found is None:
+            return
+        self.grid.applied = found if rows else []
+        matched = {i for some in found for i in some}
+        for i, row in enumerate(rows):
+            if wanted[i] is not None and i not in matched:
+                at = row["where"].at()
                 self.problems.append(
-                    warning("matches-nothing", "this override matches no cell", at=where.at(), help="remove it, or correct its values")
+                    warning("matches-nothing", "this override matches no cell", at=at, help="remove it, or correct its values")
                 )
+
+    def set_by(self, settings: Map) -> dict[str, Given]:
+        """Return what an override sets, by path."""
+        flat: dict[str, Given] = {}
+        for name, value in settings.items():
+            if path_of(name) is None and name != "method.hyperparameters":
+                self.problems.append(unknown_setting(name, settings.key_at(name)))
+            elif self.grid.axis(name) is not None:
+                message = f"`{printable(name)}` is an axis, so its value is part of the address"
+                help_text = "use `exclude` and `include` to change the cells"
+                self.problems.append(error("override-of-axis", message, at=settings.key_at(name), help=help_text))
             else:
-                self.grid.overrides.append(override)
+                flat.update(flatten_one(name, Given(value, settings, name)))
+        return flat
 
     def rows(self, keyword: str) -> Iterator[Map]:
         rows = self.node.get(keyword)
@@ -260,9 +337,9 @@ class _Reader:
             if isinstance(row, Map):
                 yield row
 
-    def where(self, row: Map, keyword: str) -> dict[int, frozenset[int]] | None:
+    def where(self, row: Map, keyword: str) -> Where | None:
         """Return the wanted indices of each axis; a list means any of its values."""
-        wanted: dict[int, frozenset[int]] = {}
+        wanted: Where = {}
         for name, value in row.items():
             position = self.grid.axis(name)
             if position is None:

@@ -242,12 +242,12 @@ def _scalar(text: str, name: str) -> tuple[Any, list[Diagnostic]]:
 
 
 def size(value: Any, *, limit: int) -> int:
-    """Return how many characters and values `value` holds; counting stops soon after `limit`."""
+    """Return how much `value` holds, in characters (a value counts as twenty); counting stops soon after `limit`."""
     total = 0
     todo = [value]
     while todo and total <= limit:
         one = todo.pop()
-        total += 1
+        total += 20
         match one:
             case str():
                 total += len(one)

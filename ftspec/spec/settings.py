@@ -75,6 +75,9 @@ EXCLUSIVE: Final = {
 """Settings of which a job has one."""
 
 
+_LEAF_PATHS: Final = {name: name for name in LEAVES} | SHORT
+
+
 class Given(NamedTuple):
     """A value and where it stands: the mapping or sequence that holds it, and its key or index there."""
 
@@ -202,8 +205,11 @@ def flatten(node: Map) -> tuple[dict[str, Given], list[Diagnostic]]:
     flat: dict[str, Given] = {}
     problems: list[Diagnostic] = []
     for name, value in node.items():
-        for path, given in _paths(name, value, node, name):
-            _put(flat, path, given, problems)
+        if name in _LEAF_PATHS:
+            _put(flat, _LEAF_PATHS[name], Given(value, node, name), problems)
+        else:
+            for path, given in _paths(name, value, node, name):
+                _put(flat, path, given, problems)
     return flat, problems
 
 

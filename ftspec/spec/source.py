@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 1 << 20
 MAX_DEPTH: Final = 64
 MAX_NODES: Final = 200_000
+MOST_PROBLEMS: Final = 100
 MAX_DIGITS: Final = 300
 MAX_DIRECTIVES: Final = 8
 
@@ -46,9 +47,15 @@ _OTHER_BASE = re.compile(r"0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z")
 _NUMBER_STARTS = frozenset("+-.0123456789")
+_ODD_KEY_STARTS = _NUMBER_STARTS | {""}
+
+_SCALAR = yaml.ScalarEvent
+_MAPPING_END = yaml.MappingEndEvent
+_LINE_SHIFT = 2 * COLUMN_BITS
 
 _HINTS = {
     "found character '\\t' that cannot start any token": "indent with spaces, not tabs",
+    "found a tab character": "indent with spaces, not tabs",
     "mapping values are not allowed": "put text that holds `: ` in quotes",
     "could not find expected ':'": "write `key: value`, with a space after the colon",
     "found unexpected end of stream": "close the quotes or brackets",
@@ -164,7 +171,7 @@ def _spot(event: Any) -> int:
     start, end = event.start_mark, event.end_mark
     line = start.line
     last = end.column if end.line == line else 0
-    return int(line << 2 * COLUMN_BITS | start.column << COLUMN_BITS | last)
+    return int(line << _LINE_SHIFT | start.column << COLUMN_BITS | last)
 
 
 try:
@@ -210,7 +217,15 @@ class _Builder:
         return value
 
     def problem(self, code: str, message: str, event: Any, *, help_text: str | None = None) -> None:
-        self.problems.append(error(code, message, at=self.source.place(_spot(event)), help=help_text))
+        self.report(error(code, message, at=self.source.place(_spot(event)), help=help_text))
+
+    def report(self, problem: Diagnostic) -> None:
+        """Note a problem; a text with hundreds of them is not worth reading on."""
+        self.problems.append(problem)
+        if len(self.problems) == MOST_PROBLEMS:
+            raise _Stop(
+                error("more-problems", f"more than {MOST_PROBLEMS} problems in this file", at=problem.at, help="correct these first")
+            )
 
     def stop(self, code: str, message: str, event: Any, help_text: str) -> _Stop:
         return _Stop(error(code, message, at=self.source.place(_spot(event)), help=help_text))
@@ -225,10 +240,12 @@ class _Builder:
         """Return the value that starts with `event`."""
         kind = event.__class__
         self.nodes += 1
-        if kind is yaml.ScalarEvent:
+        if kind is _SCALAR:
             if self.nodes > MAX_NODES:
                 self.count(0, event)
-            value = self.scalar(event)
+            value = event.value
+            if event.tag is not None or (event.implicit[0] and (value in _WORDS or value[0] in _NUMBER_STARTS)):
+                value = self.scalar(event)
             if event.anchor is not None:
                 self.anchors[event.anchor] = (value, 1)
             return value
@@ -271,8 +288,9 @@ class _Builder:
 
     def scalar(self, event: Any) -> Any:
         value = event.value
-        plain_style, quoted_style = event.implicit
-        if plain_style:
+        if event.tag is not None:
+            self.tag(event)
+        elif event.implicit[0]:
             if value in _WORDS:
                 return _WORDS[value]
             if value[0] not in _NUMBER_STARTS:
@@ -284,8 +302,6 @@ class _Builder:
                     "bad-number", f"`{printable(value[:20])}` is {problem}", event, help_text="write a finite number, or put text in quotes"
                 )
                 return None
-        if event.tag is not None or not (quoted_style and event.style):
-            self.tag(event)
         return value
 
     def sequence(self, event: Any) -> Seq:
@@ -300,29 +316,37 @@ class _Builder:
 
     def mapping(self, event: Any) -> Map:
         node = Map(self.source, _spot(event))
-        key_spots, value_spots, next_event, build = node.key_spots, node.value_spots, self.next, self.node
-        merged: list[tuple[Any, Any]] = []
+        key_spots, value_spots, next_event = node.key_spots, node.value_spots, self.next
+        merge: Any = None
         while True:
             event = next_event()
-            if event.__class__ is yaml.MappingEndEvent:
+            if event.__class__ is _MAPPING_END:
                 break
-            key = self.key(event)
+            key = event.value if event.__class__ is _SCALAR else None
+            if key is None or event.anchor is not None or event.tag is not None or key[:1] in _ODD_KEY_STARTS or key in _WORDS:
+                key = self.key(event)
+            else:
+                self.nodes += 1
             value_event = next_event()
-            value = build(value_event)
+            value = self.node(value_event)
             if key is None:
                 continue
             if key in key_spots:
                 self.duplicate(node, key, event)
                 continue
-            key_spots[key] = _spot(event)
-            value_spots[key] = _spot(value_event)
+            start, end = event.start_mark, event.end_mark
+            line = start.line
+            key_spots[key] = line << _LINE_SHIFT | start.column << COLUMN_BITS | (end.column if end.line == line else 0)
+            start, end = value_event.start_mark, value_event.end_mark
+            line = start.line
+            value_spots[key] = line << _LINE_SHIFT | start.column << COLUMN_BITS | (end.column if end.line == line else 0)
             if key == "<<" and event.implicit[0]:
-                merged.append((value, value_event))
-                continue
-            node[key] = value
-        for value, value_event in merged:
+                merge = value, value_event
+            else:
+                node[key] = value
+        if merge is not None:
             del key_spots["<<"], value_spots["<<"]
-            self.merge(node, value, value_event)
+            self.merge(node, *merge)
         return node
 
     def key(self, event: Any) -> str | None:
@@ -345,7 +369,7 @@ class _Builder:
         return value
 
     def duplicate(self, node: Map, key: str, event: Any) -> None:
-        self.problems.append(
+        self.report(
             Diagnostic(
                 code="duplicate-key",
                 severity=Severity.ERROR,

@@ -17,6 +17,9 @@ _COLUMN_MASK: Final = (1 << COLUMN_BITS) - 1
 LINE_BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 """What ends a line for libyaml (YAML 1.1)."""
 
+LONGEST_EXCERPT: Final = 1_000
+"""Lines that are longer are not shown beside a problem."""
+
 
 class Source:
     """One text and the name under which people know it. Places of its nodes are made here."""
@@ -43,7 +46,9 @@ class Source:
     def at(self, line: int, column: int = 0, end_column: int = 0) -> Place:
         """Return the place of a line and column that count from 1, with the line's text."""
         excerpt = self.lines[line - 1] if 0 < line <= len(self.lines) else None
-        if excerpt is not None:
+        if excerpt is not None and len(excerpt) > LONGEST_EXCERPT:
+            excerpt = None
+        elif excerpt is not None:
             excerpt = printable(redacted(excerpt.replace("\t", " ")))
         return Place(path=self.path, line=line, column=column, end_column=end_column, excerpt=excerpt)
 

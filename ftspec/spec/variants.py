@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ftspec.diagnostics import Diagnostic, Place, error
-from ftspec.spec.columns import AxisValue
+from ftspec.spec.columns import AxisValue, TooMuch
 from ftspec.spec.settings import EXCLUSIVE, GROUPS, METHODS, OTHER_METHODS, Given, flatten_one, path_of, wrong_value
 from ftspec.spec.suggest import did_you_mean
 from ftspec.spec.tree import Map
@@ -26,6 +26,7 @@ DEFAULTS: Final = 0
 BLOCK: Final = 1
 AXES: Final = 2
 OVERRIDES: Final = 3
+MOST_VARIANTS: Final = 2_000
 
 _OF_SOME_METHOD: Final = frozenset(name for names in METHODS.values() for name in names)
 
@@ -105,17 +106,21 @@ class Variant:
 def variants(grid: Grid, base: Settings) -> list[Variant]:
     """Return the variants of a grid, in the order of their first cells."""
     whole = [
-        i for i, axis in enumerate(grid.axes) if path_of(axis.name) in ("method", *GROUPS) and any(isinstance(v, dict) for v in axis.values)
+        i
+        for i, axis in enumerate(grid.axes)
+        if path_of(axis.name) in ("method", *GROUPS) and any(isinstance(value, dict) for value in axis.values)
     ]
     ragged = any(-1 in cell for cell in grid.cells)
-    if not grid.overrides and not whole and not ragged:
+    if not any(grid.applied) and not whole and not ragged:
         present = (True,) * len(grid.axes)
         return [_variant(grid, base, (), present, range(len(grid.cells)), ())] if grid.cells else []
     groups: dict[Any, list[int]] = {}
     for position, cell in enumerate(grid.cells):
-        applied = tuple(i for i, override in enumerate(grid.overrides) if override.applies(cell))
-        shape = (applied, tuple(index >= 0 for index in cell), tuple(cell[i] for i in whole))
+        shape = (grid.applied[position] if grid.applied else (), tuple(index >= 0 for index in cell), tuple(cell[i] for i in whole))
         groups.setdefault(shape, []).append(position)
+    if len(groups) > MOST_VARIANTS:
+        message = f"the cells of this matrix have more than {MOST_VARIANTS:,} different shapes"
+        raise TooMuch("too-many-cells", message, "use fewer overrides, or make an axis of what they set")
     return [_variant(grid, base, shape[0], shape[1], positions, whole) for shape, positions in groups.items()]
 
 
@@ -133,7 +138,7 @@ def _variant(
         else:
             settings.overlay({path: Given(AxisValue(i), axis.at.holder, axis.at.key)}, AXES)
     for i in applied:
-        settings.overlay(grid.overrides[i].settings, OVERRIDES)
+        settings.overlay(grid.overrides[i], OVERRIDES)
     return Variant(positions, cells, present, settings)
 
 

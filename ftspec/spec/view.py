@@ -77,11 +77,23 @@ class View:
 
     def root_model(self, job: DesiredJob) -> str:
         """Return the engine's model at the start of a job's chain."""
-        for _ in range(_MANY):
-            if job.parent is None or job.parent not in self.by_address:
-                return job.base_model
-            job = self.by_address[job.parent]
-        return job.base_model
+        if job.parent is None:
+            return job.base_model
+        above: list[str] = []
+        name = job.base_model
+        parent: str | None = job.parent
+        while parent is not None and parent in self.by_address:
+            above.append(parent)
+            if parent in self._roots:
+                name = self._roots[parent]
+                break
+            name, parent = self.by_address[parent].base_model, self.by_address[parent].parent
+        self._roots.update(dict.fromkeys(above, name))
+        return name
+
+    @cached_property
+    def _roots(self) -> dict[str, str]:
+        return {}
 
     def model(self, job: DesiredJob) -> BaseModel | None:
         """Return what the engine says about a job's base model, if it knows it."""
