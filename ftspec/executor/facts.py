@@ -29,10 +29,15 @@ def labels(job: DesiredJob) -> dict[str, Any]:
     return {"address": job.address, "suffix": job.suffix, "tags": dict(job.tags)}
 
 
-def about(action: LaunchJob | AdoptJob) -> dict[str, Any]:
+def about(action: LaunchJob | AdoptJob, project: str | None = None) -> dict[str, Any]:
     """Return the members of a record that its first fact must bring."""
-    job = action.job
-    return {**labels(job), "engine": job.engine, "scope": job.scope, "preimage": dict(action.preimage)}
+    return about_job(action.job, action.preimage, project)
+
+
+def about_job(job: DesiredJob, preimage: Mapping[str, Any], project: str | None = None) -> dict[str, Any]:
+    """Return what `about` returns for a desired job, without an action."""
+    whose = {} if project is None else {"project": project}
+    return {**labels(job), "engine": job.engine, "scope": job.scope, "preimage": dict(preimage), **whose}
 
 
 def intent(
@@ -61,7 +66,7 @@ def intent(
         "ftspec_version": options.ftspec_version,
         **_estimate(launch.cost),
     }
-    return JobFact(key=launch.key, attempt=attempt, at=rfc3339(at), values=_said(values), job=about(launch))
+    return JobFact(key=launch.key, attempt=attempt, at=rfc3339(at), values=_said(values), job=about(launch, options.project))
 
 
 def _estimate(cost: Cost) -> dict[str, Any]:

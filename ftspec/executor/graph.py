@@ -55,7 +55,11 @@ class Node:
     nth: int = 1
     """Which job of its key the next launch asks the engine for."""
     model: str | None = None
+    parent_model: str | None = None
+    """The model of a parent that is not part of the plan."""
     engine_job_id: str | None = None
+    files: int = 0
+    """How many of its files are not there yet."""
     parents: set[str] = field(default_factory=set)
     """Addresses that have not succeeded yet."""
     children: list[Node] = field(default_factory=list)
@@ -90,19 +94,21 @@ def graph_of(actions: Iterable[Action], state: State) -> dict[str, Node]:
                 elsewhere = {record.address: record for record in state.jobs.values() if record.model and not record.forgotten}
             if address not in elsewhere:
                 node.phase, node.because = Phase.SKIPPED, address
+            elif address == node.job.parent:
+                node.parent_model = elsewhere[address].model
         if node.phase is Phase.BLOCKED and not node.parents:
             node.phase = Phase.READY
     return nodes
 
 
-def parent_model(node: Node, nodes: Mapping[str, Node], state: State) -> str | None:
+def base_model(node: Node, nodes: Mapping[str, Node]) -> str:
     """Return the model that a job is trained on: its base model, or that of its parent."""
     parent = node.job.parent
     if parent is None:
         return node.job.base_model
-    if parent in nodes:
-        return nodes[parent].model
-    return next((r.model for r in state.jobs.values() if r.address == parent and r.model and not r.forgotten), None)
+    model = nodes[parent].model if parent in nodes else node.parent_model
+    assert model is not None  # noqa: S101 it is not launched before its parent has one
+    return model
 
 
 def _node(action: Action, state: State) -> Node | None:

@@ -34,6 +34,8 @@ class ApplyOptions:
     """user@host, recorded with each purchase."""
     git_commit: str | None = None
     ftspec_version: str | None = None
+    project: str | None = None
+    """The spec's project, recorded with each job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,9 +84,7 @@ async def look_up(
     while True:
         over = clock.monotonic() - began >= remaining
         jobs = await _ask(list(waiting.values()), engine, evidence)
-        answers = match_all(
-            list(waiting.values()), jobs, known={*known, *taken}, echoes=engine.profile.metadata, claims=claims()
-        )
+        answers = match_all(list(waiting.values()), jobs, known={*known, *taken}, echoes=engine.profile.metadata, claims=claims())
         for key, found in answers.items():
             match found:
                 case Match(job=job):

@@ -2,8 +2,9 @@
 
 Two clones of a repository that apply at the same moment know nothing of each other. After launching,
 each lists the engine's jobs and decides alike: the smallest (created_at, id) is kept; a job that
-this run bought, that is not the one kept and has not started, is cancelled; every other one is
-recorded as a duplicate and reported.
+this clone bought, that is not the one kept and has not started, is cancelled; every other one is
+recorded as a duplicate and reported. Jobs of the last day are looked at again by the next run,
+because the one that bought them may have died before it looked.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ from typing import TYPE_CHECKING
 
 from ftspec.engines.base import EngineError
 from ftspec.executor import facts
-from ftspec.executor.clock import rfc3339
+from ftspec.executor.clock import rfc3339, seconds_of
 from ftspec.executor.matching import DAY, LABEL, seniority
+from ftspec.executor.watch import newest_bought
 from ftspec.record import JobStatus, Origin
 from ftspec.state.base import JobFact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ftspec.engines.base import Clock, Engine, ObservedJob
+    from ftspec.record import RecordedJob
 
 PAUSES = (0.0, 30.0, 120.0)
 """Seconds after the last launch at which an engine is swept: lists lag, and the other clone may still be at it."""
@@ -31,9 +34,10 @@ _STARTED = JobStatus.RUNNING.rank
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ours:
-    """A job that this run bought."""
+    """A job that this clone bought."""
 
     key: str
+    address: str
     attempt: int
     job_id: str
     created_at: float
@@ -100,3 +104,59 @@ async def _decide(one: Ours, jobs: list[ObservedJob], *, engine: Engine, clock: 
         extra=tuple(extra),
         facts=(*new, *stopped),
     )
+
+
+def recent(recorded: Iterable[RecordedJob], now: float) -> dict[str, Ours]:
+    """Return the recorded jobs of the last day, by key."""
+    found = {}
+    for record in recorded:
+        last = newest_bought(record)
+        if last is None or last.engine_job_id is None or last.created_at is None or record.duplicates:
+            continue
+        created = seconds_of(last.created_at)
+        if created > now - DAY:
+            found[record.key] = Ours(
+                key=record.key, address=record.address, attempt=last.number, job_id=last.engine_job_id, created_at=created
+            )
+    return found
+
+
+class Sweeper:
+    """The sweeps of one engine during a walk: which are due, and what was found already."""
+
+    def __init__(self, engine: Engine, *, clock: Clock, ours: dict[str, Ours]) -> None:
+        self._engine, self._clock, self.ours = engine, clock, ours
+        self._able = engine.profile.metadata and not engine.profile.unique_keys
+        self._done = 0
+        self._seen: dict[str, tuple[str, ...]] = {}
+
+    def add(self, one: Ours) -> None:
+        """Take a job that was just bought: sweeping begins anew."""
+        self.ours[one.key] = one
+        self._done = 0
+
+    def due(self, *, wait: bool) -> bool:
+        """Whether another sweep should be made; without `wait` only the first."""
+        return self._able and bool(self.ours) and self._done < (len(PAUSES) if wait else 1)
+
+    @property
+    def optional(self) -> bool:
+        """Whether the sweep that is due need not be waited for once everything else is done."""
+        return self._done > 0
+
+    async def sweep(self) -> list[Doubled]:
+        """Wait until the next sweep is due, and make it."""
+        before = PAUSES[self._done - 1] if self._done else 0.0
+        await self._clock.sleep(PAUSES[self._done] - before)
+        return await sweep(dict(self.ours), engine=self._engine, clock=self._clock)
+
+    def learn(self, found: list[Doubled]) -> list[Doubled]:
+        """Return what is new of what a sweep found."""
+        self._done += 1
+        new = []
+        for one in found:
+            ids = (one.kept.id, *one.cancelled, *one.extra)
+            if self._seen.get(one.key) != ids:
+                self._seen[one.key] = ids
+                new.append(one)
+        return new

@@ -32,9 +32,6 @@ MODEL_WINDOW = 600.0
 
 DAY = 86_400
 
-SHOWN = 4
-"""Running jobs whose events are read each time, in turn."""
-
 SERVED_WINDOW = 60.0
 """Seconds that a new model is given to appear among the engine's models before it is used all the same."""
 
