@@ -35,7 +35,7 @@ class Unlocked(FtspecError):
 )
 @click.option("--no-auth", is_flag=True, help="Let every program on this machine in (loopback only).")
 def command(*, engine: str, host: str, port: int, root: Path | None, api_key_env: str | None, key_file: Path | None, no_auth: bool) -> None:
-    r"""Serve an engine over a port, for any client of OpenAI's protocol.
+    """Serve an engine over a port, for any client of OpenAI's protocol.
 
     The address goes to stdout once requests are answered. The first Ctrl-C finishes what is
     under way; unfinished jobs go on at the next start. Plain HTTP: put a TLS proxy in front
@@ -45,7 +45,7 @@ def command(*, engine: str, host: str, port: int, root: Path | None, api_key_env
         ftspec serve --no-auth
         ftspec serve --api-key-env FTSPEC_SERVER_KEY --port 0
         ftspec serve --host 0.0.0.0 --key-file keys.txt
-    """
+    """  # noqa: D301 click wants the character itself
     from ftspec.evals.grading import grade_sync
     from ftspec.server.inprocess import sandbox_app
     from ftspec.server.serving import base_url, is_loopback, listen, serve
