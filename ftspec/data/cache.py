@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -44,12 +44,11 @@ Result = tuple[dict[str, DatasetFacts], list[Diagnostic]]
 class _Entry(msgspec.Struct, kw_only=True):
     read_at: int
     stamps: list[tuple[str, Stamp]]
-    facts: dict[str, DatasetFacts]
-    diagnostics: list[Diagnostic]
+    value: msgspec.Raw
 
 
 class DigestCache:
-    """A folder with one file per dataset. Losing or deleting it costs time and nothing else."""
+    """A folder with one file per entry. Losing or deleting it costs time and nothing else."""
 
     def __init__(self, folder: Path, *, now: Callable[[], int] = time.time_ns) -> None:
         self._folder = folder
@@ -58,19 +57,8 @@ class DigestCache:
         self.hits = 0
 
     def get(self, dataset: DesiredDataset, place: Place, *, setting: Setting, tokenizer: str) -> Result | None:
-        """Return what is remembered of a dataset none of whose files changed."""
-        try:
-            entry = msgspec.json.decode(self._file(dataset, setting, tokenizer).read_bytes(), type=_Entry)
-            for path, stamp in entry.stamps:
-                if stamp.mtime_ns + RACY_NS > entry.read_at:
-                    return None
-                with place.open(path) as file:
-                    if file.stamp != stamp:
-                        return None
-        except (OSError, msgspec.MsgspecError, BadFile):
-            return None
-        self.hits += 1
-        return entry.facts, entry.diagnostics
+        """Return what `digest` said of a dataset none of whose files changed."""
+        return cast("Result | None", self.recall("data", _settings(dataset, setting, tokenizer), place, kind=Result))
 
     def put(
         self,
@@ -82,10 +70,29 @@ class DigestCache:
         stamps: Sequence[tuple[str, Stamp]],
         read_at: int,
     ) -> None:
-        """Remember what a pass that began at `read_at` returned. A cache that cannot be written is no error."""
-        facts, diagnostics = result
-        entry = _Entry(read_at=read_at, stamps=list(stamps), facts=facts, diagnostics=diagnostics)
-        target = self._file(dataset, setting, tokenizer)
+        """Remember what a pass that began at `read_at` returned."""
+        self.remember("data", _settings(dataset, setting, tokenizer), result, stamps=stamps, read_at=read_at)
+
+    def recall(self, purpose: str, settings: Any, place: Place, *, kind: Any) -> Any:
+        """Return a remembered value of type `kind` if none of the files behind it changed, else `None`."""
+        try:
+            entry = msgspec.json.decode(self._file(purpose, settings).read_bytes(), type=_Entry)
+            for path, stamp in entry.stamps:
+                if stamp.mtime_ns + RACY_NS > entry.read_at:
+                    return None
+                with place.open(path) as file:
+                    if file.stamp != stamp:
+                        return None
+            value = msgspec.json.decode(entry.value, type=kind)
+        except (OSError, msgspec.MsgspecError, BadFile):
+            return None
+        self.hits += 1
+        return value
+
+    def remember(self, purpose: str, settings: Any, value: Any, *, stamps: Sequence[tuple[str, Stamp]], read_at: int) -> None:
+        """Remember a value under its settings and the files it came from. A cache that cannot be written is no error."""
+        entry = _Entry(read_at=read_at, stamps=list(stamps), value=msgspec.Raw(msgspec.json.encode(value)))
+        target = self._file(purpose, settings)
         with contextlib.suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             fresh = target.with_name(f"{target.name}.{os.getpid()}")
@@ -102,16 +109,25 @@ class DigestCache:
             for path in entries[:-KEEP]:
                 path.unlink(missing_ok=True)
 
-    def _file(self, dataset: DesiredDataset, setting: Setting, tokenizer: str) -> Path:
-        settings: dict[str, Any] = {
-            "version": VERSION,
-            "name": dataset.name,
-            "path": dataset.path,
-            "format": dataset.format,
-            "split": msgspec.to_builtins(dataset.split),
-            "transforms": [dict(one) for one in dataset.transforms],
-            "at": dataset.at.path if dataset.at else None,
-            "setting": msgspec.to_builtins(setting, order="sorted"),
-            "tokenizer": tokenizer,
-        }
-        return self._folder / f"data-{key_of(settings)[:32]}.json"
+    def _file(self, purpose: str, settings: Any) -> Path:
+        return self._folder / f"data-{key_of({'version': VERSION, 'purpose': purpose, 'settings': settings})[:32]}.json"
+
+
+def _settings(dataset: DesiredDataset, setting: Setting, tokenizer: str) -> dict[str, Any]:
+    return {
+        "dataset": describe(dataset),
+        "setting": msgspec.to_builtins(setting, order="sorted"),
+        "tokenizer": tokenizer,
+    }
+
+
+def describe(dataset: DesiredDataset) -> dict[str, Any]:
+    """Return everything that decides which rows a dataset has, files aside."""
+    return {
+        "name": dataset.name,
+        "path": dataset.path,
+        "format": dataset.format,
+        "split": msgspec.to_builtins(dataset.split),
+        "transforms": [dict(one) for one in dataset.transforms],
+        "at": dataset.at.path if dataset.at else None,
+    }

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ftspec.data.boring import as_dict
+from ftspec.data.cache import describe
 from ftspec.data.checks import all_codes
 from ftspec.data.digest import part_of
 from ftspec.data.findings import KEEP
@@ -31,6 +32,7 @@ from ftspec.fingerprint import canonical_json
 from ftspec.printable import printable
 
 if TYPE_CHECKING:
+    from ftspec.data.cache import DigestCache
     from ftspec.data.formats.base import Format
     from ftspec.experiment import DesiredDataset, Spec
 
@@ -261,10 +263,24 @@ def comparisons(spec: Spec) -> dict[str, list[str]]:
     return {train: list(held) for train, held in pairs.items()}
 
 
-def spec_leaks(spec: Spec, where: Where) -> list[Diagnostic]:
-    """Return the leakage between everything that a spec trains on and everything that it measures with."""
+def spec_leaks(spec: Spec, where: Where, *, cache: DigestCache | None = None) -> list[Diagnostic]:
+    """Return the leakage between everything that a spec trains on and everything that it measures with (`BadFile`).
+
+    With a cache, files that did not change are not compared again.
+    """
     found: list[Diagnostic] = []
     for train, held in comparisons(spec).items():
-        parts = [Part.of(ref, spec.datasets) for ref in held if ref.partition(".")[0] in spec.datasets]
-        found += compare(Part.of(train, spec.datasets), parts, where)
+        refs = [ref for ref in (train, *held) if ref.partition(".")[0] in spec.datasets]
+        if train not in refs:
+            continue
+        first, *others = [Part.of(ref, spec.datasets) for ref in refs]
+        settings = {"refs": refs, "datasets": [describe(part.dataset) for part in (first, *others)]}
+        known = cache.recall("leakage", settings, where, kind=list[Diagnostic]) if cache is not None else None
+        if known is None:
+            read_at = cache.now() if cache is not None else 0
+            known = compare(first, others, where)
+            if cache is not None:
+                stamps = [stamp for part in (first, *others) for stamp in Source(part.dataset, where).stamps]
+                cache.remember("leakage", settings, known, stamps=stamps, read_at=read_at)
+        found += known
     return found

@@ -138,6 +138,24 @@ def test_a_spec_is_compared_pair_by_pair_once(folder):
     assert [(one.code, one.message) for one in found] == [("leaked-row", "a row of `gold` is also in `data`")]
 
 
+def test_files_that_did_not_change_are_not_compared_again(folder, monkeypatch):
+    """With a cache the comparison is made once, and again when one of the files changed."""
+    from ftspec.data import leakage
+    from ftspec.data.cache import DigestCache
+
+    data, gold = folder.dataset("data", row("q1", "a1")), folder.dataset("gold", row("q1", "a1"))
+    spec = Spec(root=str(folder.root), datasets={"data": data, "gold": gold}, jobs=(job("a", "data", "gold"),))
+    place = Place(root=folder.root, datasets=spec.datasets)
+    compared_times = []
+    monkeypatch.setattr(leakage, "compare", lambda *given: compared_times.append(1) or compare(*given))
+    cache = DigestCache(folder.root / "cache", now=lambda: 2**62)
+    first = spec_leaks(spec, place, cache=cache)
+    assert spec_leaks(spec, place, cache=cache) == first != []
+    folder.write("gold.jsonl", row("q2", "a2"))
+    assert spec_leaks(spec, place, cache=cache) == []
+    assert len(compared_times) == 2
+
+
 def test_no_leak_is_no_problem():
     """Nothing found says nothing."""
     assert as_diagnostics([], held="a", train="b") == []

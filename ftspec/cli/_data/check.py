@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from ftspec.diagnostics import Diagnostic, FtspecError, Severity, has_errors
 if TYPE_CHECKING:
     from ftspec.actions import DatasetFacts
     from ftspec.data.digest import Passed
-    from ftspec.experiment import DesiredDataset
+    from ftspec.experiment import DesiredDataset, DesiredJob, Spec
     from ftspec.pipeline.project import Project
     from ftspec.profile import Profile
 
@@ -158,16 +158,24 @@ def _leaving(chosen: Targets) -> list[Diagnostic]:
 
 
 def _leaks(chosen: Targets) -> list[Diagnostic]:
-    from ftspec.data.leakage import Part, compare, comparisons
+    """Compare what the spec trains on with what it measures with, as far as the chosen datasets are in it."""
+    from dataclasses import replace
+
+    from ftspec.data.leakage import spec_leaks
+    from ftspec.data.uses import dataset_of
 
     assert chosen.spec is not None  # noqa: S101 the caller asked
     names = {dataset.name for dataset in chosen.datasets}
-    found: list[Diagnostic] = []
-    for train, held in comparisons(chosen.spec).items():
-        if names & {ref.partition(".")[0] for ref in (train, *held)}:
-            parts = [Part.of(ref, chosen.spec.datasets) for ref in held]
-            found += compare(Part.of(train, chosen.spec.datasets), parts, chosen.where)
-    return found
+    spec = chosen.spec
+    jobs = [job for job in spec.jobs if names & {dataset_of(ref) for ref in _refs(spec, job)}]
+    return spec_leaks(replace(spec, jobs=tuple(jobs)), chosen.where)
+
+
+def _refs(spec: Spec, job: DesiredJob) -> Iterator[str]:
+    yield job.train
+    if job.validation:
+        yield job.validation
+    yield from (spec.evals[name].dataset for name in job.evals if name in spec.evals)
 
 
 def _about(dataset: DesiredDataset, passed: Passed) -> str:
