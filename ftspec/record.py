@@ -145,6 +145,8 @@ class RecordedJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     engine: str
     scope: str
     attempts: tuple[Attempt, ...]
+    project: str | None = None
+    """The project of the spec that brought it into state; only that one's plans say when it is not wanted any more."""
     preimage: dict[str, Any] = {}
     suffix: str | None = None
     tags: dict[str, str] = {}

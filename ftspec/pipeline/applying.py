@@ -23,6 +23,7 @@ from ftspec.pipeline.spending import Spending
 
 if TYPE_CHECKING:
     from ftspec.actions import Plan, Verdict
+    from ftspec.experiment import Spec
     from ftspec.pipeline.planning import Wanted
     from ftspec.pipeline.project import Project
     from ftspec.record import State
@@ -97,7 +98,7 @@ async def _apply(
     from ftspec.pipeline.uploading import Materialiser
 
     project, spec, clock = loaded.project, loaded.spec, SystemClock()
-    execution = _signed(project, request.execution)
+    execution = _signed(project, spec, request.execution)
     async with Session(project, spec) as session:
         state = writer.read()
         if any(record.in_doubt and not record.forgotten for record in state.jobs.values()):
@@ -202,7 +203,7 @@ def _job_body(*args: Any, **rest: Any) -> Mapping[str, Any]:
     return job_body(*args, **rest)
 
 
-def _signed(project: Project, options: ApplyOptions) -> ApplyOptions:
+def _signed(project: Project, spec: Spec, options: ApplyOptions) -> ApplyOptions:
     import getpass
     import socket
     from dataclasses import replace
@@ -213,4 +214,10 @@ def _signed(project: Project, options: ApplyOptions) -> ApplyOptions:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = "unknown"
-    return replace(options, by=f"{user}@{socket.gethostname()}", git_commit=head_commit(project.root), ftspec_version=__version__)
+    return replace(
+        options,
+        by=f"{user}@{socket.gethostname()}",
+        git_commit=head_commit(project.root),
+        ftspec_version=__version__,
+        project=spec.project,
+    )

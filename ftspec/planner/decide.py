@@ -9,8 +9,9 @@ For each job, parents first:
 - else *launch* it, unless its parent failed, is in doubt or is protected
 
 A record at the same address with another key explains a launch as a change; so does one whose
-address differs in the value of one axis and is not asked for any more (`moved`). Records that no
-spec asks for are *forgotten*: shown, and left alone.
+address differs in the value of one axis and is not asked for any more (`moved`). Records that this
+project's spec does not ask for any more are *forgotten*: shown, and left alone. Records of other
+projects in the same state are reused where their keys fit, and otherwise none of a plan's business.
 """
 
 from __future__ import annotations
@@ -145,8 +146,11 @@ class _Decider:
         self.problems: list[Diagnostic] = []
 
     def _superseded(self) -> dict[str, RecordedJob]:
-        """Return, by address, the newest record that was bought there and that no desired job uses."""
-        unused = [record for key, record in self._records.items() if key not in self._desired and not record.forgotten]
+        """Return, by address, the newest record of this project that was bought there and that no desired job uses."""
+        mine = (None, self._request.spec.project)
+        unused = [
+            record for key, record in self._records.items() if key not in self._desired and not record.forgotten and record.project in mine
+        ]
         unused.sort(key=lambda record: (record.last.created_at or record.last.intent_at or "", record.key))
         return {record.address: record for record in unused}
 

@@ -234,6 +234,23 @@ def test_a_forgotten_record_is_not_reused(world):
     assert (launch.attempt, launch.reason, launch.replaces) == (2, Reason.NOT_RECORDED, None)
 
 
+def test_records_of_other_projects_are_none_of_this_plan(world):
+    """Two specs share state: neither lists, explains or protects with what the other one bought."""
+    theirs = world.of(world.job("tone/seed=1"), world.job("tone/seed=2", seed=2))
+    state = theirs.applied()
+    jobs = {key: msgspec.structs.replace(record, project="other", protected=True) for key, record in state.jobs.items()}
+    mine = world.of(world.job("tone/seed=1", seed=1), world.job("tone/seed=2", seed=2))
+    plan = mine.plan(replace(state, jobs=jobs))
+    assert reasons(plan) == {"tone/seed=1": Reason.NOT_RECORDED, "tone/seed=2": Reason.RECORDED}
+    assert plan.diagnostics == ()
+
+
+def test_records_without_a_project_are_this_project_s(world):
+    """Records that an earlier ftspec wrote go on being listed when no spec asks for them."""
+    state = world.of(world.job("tone/seed=1")).applied()
+    assert only(world.of(world.job("other", seed=7)).plan(state), ForgetJob).record.address == "tone/seed=1"
+
+
 def test_labels_change_for_free(world):
     """Suffix and tags are shown and cost nothing."""
     state = world.of(world.job(suffix="a", tags={"owner": "x"})).applied()
