@@ -158,8 +158,9 @@ class RecordedJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     updated_at: str | None = None
 
     def plain(self) -> dict[str, Any]:
-        """Return the record as JSON values (`msgspec.to_builtins` does not: members may still be JSON text)."""
-        members: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
+        """Return the record as JSON values (a backend's own kind of record may hold members that are still JSON text)."""
+        whole = RecordedJob(**{name: getattr(self, name) for name in RecordedJob.__struct_fields__})
+        members: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(whole))
         return members
 
     @property

@@ -42,6 +42,7 @@ LOCK: Final = ".lock"
 PROBE: Final = bytes(1 << 16)
 """What must fit on the disk before anything is bought: the outcomes of some hundred launches."""
 
+_PLAIN: Final = str.maketrans("", "", "-:.")
 _GIT_FILES: Final = {
     ".gitignore": f"/{LOCK}\n*{TEMPORARY}\n".encode(),
     # Every line stands for itself, so keeping the lines of both sides is the right merge.
@@ -312,7 +313,7 @@ class JsonlWriter:
         header = SegmentHeader(
             at=now, command=self._me.command, by=f"{self._me.user}@{self._me.host}", ftspec=__version__, commit=head_commit(self._path)
         )
-        fd = self._disk.create(self._log, f"{now[:19].replace('-', '').replace(':', '')}Z-{self._bits(32):08x}.jsonl")
+        fd = self._disk.create(self._log, f"{now.translate(_PLAIN)}-{self._bits(32):08x}.jsonl")
         try:
             self._disk.write(fd, encode(header, 0))
             self._disk.sync(self._log)  # the name; the first fact syncs the content
