@@ -5,8 +5,11 @@ process sees through a network that loses requests and answers, with lists that 
 and repeat themselves. Its dice come from the world, so a seed decides everything.
 """
 
+# ruff: noqa: ARG002 the protocol gives the arguments their names
+
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -308,10 +311,8 @@ class SimulatedEngine:
 
     def _land(self, request: JobRequest) -> None:
         self.account.pending -= 1
-        try:
+        with contextlib.suppress(Refused):
             self.account.create(request, self.process.name)
-        except Refused:
-            pass
 
     def _fate(self) -> str:
         roll, weather = self.account.dice.random(), self.account.weather
@@ -321,9 +322,7 @@ class SimulatedEngine:
                 return fate
         return "fine"
 
-    async def upload(
-        self, *, name: str, content: BinaryIO, purpose: str, progress: Callable[[int], None] | None = None
-    ) -> ObservedFile:
+    async def upload(self, *, name: str, content: BinaryIO, purpose: str, progress: Callable[[int], None] | None = None) -> ObservedFile:
         """Send a file, on a bad day."""
         account, world = self.account, self.process.world
         await self._send()

@@ -1,0 +1,114 @@
+"""What must hold after a storm, and of every run on the way.
+
+I1 each wanted key has at most one job on the engine; I2 every job and file on the engine is in state;
+I3 state can be read; I4 what a run says is what happened; I5 a plan afterwards has nothing
+to do. Beyond that: one POST for each unknown outcome, and none after an interrupt.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from ftspec.actions import WaitJob
+from ftspec.fingerprint import digest
+from ftspec.record import JobStatus, State
+from ftspec.state.memory import MemoryState, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ftspec.testing.account import Job, Post
+    from ftspec.testing.world import Run, Simulation
+
+
+class BrokenPromise(AssertionError):
+    """What the executor promises did not hold. The message says which promise and of what."""
+
+
+def check_run(sim: Simulation, run: Run) -> None:
+    """Hold one run to its word."""
+    if run.error is not None:
+        raise run.error
+    unknown: set[str] = set()
+    for post in sim.account.posts:
+        if post.buyer != run.name:
+            continue
+        if post.key in unknown and not sim.scenario.rules.idempotency_key:
+            raise BrokenPromise(f"one POST: {run.name} asked again for {post.key[:6]} after an unknown outcome")
+        if post.unknown:
+            unknown.add(post.key)
+        if run.stopped_at is not None and post.at > run.stopped_at:
+            raise BrokenPromise(f"interrupt: {run.name} bought {post.key[:6]} {post.at - run.stopped_at:.1f} s after SIGINT")
+    result = run.result
+    if result is None or run.clone is not sim.mine:
+        return
+    state, _ = MemoryState(run.clone).read()
+    failed = {one.job.address for one in sim.wanted.jobs if one.key in state.jobs and state.jobs[one.key].status is JobStatus.FAILED}
+    missing = [
+        one.job.address
+        for one in sim.wanted.jobs
+        if failed.isdisjoint((one.job.address, one.job.parent)) and (one.key not in state.jobs or not state.jobs[one.key].model)
+    ]
+    if result.exit_code == 0 and run.mishap.wait and missing:
+        raise BrokenPromise(f"I4: {run.name} says 0, and {missing} have no model")
+    doubts = sorted(record.address for record in state.jobs.values() if record.in_doubt)
+    if doubts and result.exit_code == 0:
+        raise BrokenPromise(f"I4: {run.name} says 0, and {doubts} are in doubt")
+    known = {a.engine_job_id for r in state.jobs.values() for a in r.attempts}
+    for address in result.launched:
+        if not any(record.address == address and record.last.engine_job_id in known for record in state.jobs.values()):
+            raise BrokenPromise(f"I4: {run.name} says that it launched {address}, state does not")
+
+
+def check_end(sim: Simulation, clones: Sequence[Store]) -> None:
+    """Hold the end to the promises."""
+    states = []
+    for clone in clones:
+        state, problems = MemoryState(clone).read()
+        if any(problem.severity == "error" for problem in problems):
+            raise BrokenPromise(f"I3: {problems}")
+        states.append(state)
+    _once(sim, states)
+    _nothing_lost(sim, states)
+    for state in states:
+        after = sim.plan(state)
+        unexplained = [a for a in after.actions if isinstance(a, WaitJob) and a.record is not None and a.record.in_doubt]
+        if unexplained or (
+            not after.empty and not any(r.last.status in {JobStatus.FAILED, JobStatus.CANCELLED} for r in state.jobs.values())
+        ):
+            raise BrokenPromise(f"I5: the plan afterwards is {after.actions}")
+
+
+def _once(sim: Simulation, states: Sequence[State]) -> None:
+    """I1: each key has at most one job that was not refused, failed or stopped; a rival's extra one is reported.
+
+    Where labels are not kept nobody can tell the jobs of twins apart, so they are counted together.
+    """
+    rules = sim.scenario.rules
+    kept = rules.metadata and not rules.drops_metadata
+
+    def asked(job: Job | Post) -> str:
+        return job.key if kept else digest({name: value for name, value in job.body.items() if name != "metadata"})
+
+    live = [job for job in sim.account.jobs.values() if job.status(sim.world.now) is not JobStatus.FAILED and job.cancelled is None]
+    wanted_of: dict[str, set[str]] = {}
+    for post in sim.account.posts:
+        wanted_of.setdefault(asked(post), set()).add(post.key)
+    reported = {key for state in states for key, record in state.jobs.items() if record.duplicates}
+    for what, count in Counter(map(asked, live)).items():
+        if count > len(wanted_of[what]) and (len(states) == 1 or what not in reported):
+            raise BrokenPromise(f"I1: {what[:6]} has {count} jobs")
+
+
+def _nothing_lost(sim: Simulation, states: Sequence[State]) -> None:
+    """I2: every job and file on the engine is in state."""
+    recorded = {a.engine_job_id for state in states for r in state.jobs.values() for a in r.attempts}
+    recorded |= {one for state in states for r in state.jobs.values() for one in r.duplicates}
+    lost = [job.id for job in sim.account.jobs.values() if job.id not in recorded]
+    if lost:
+        raise BrokenPromise(f"I2: {lost} are not in state")
+    names = {file.name for state in states for file in state.files.values()}
+    strays = [file.id for file in sim.account.files.values() if file.name not in names]
+    if strays:
+        raise BrokenPromise(f"I2: files {strays} are not in state")
