@@ -7,7 +7,6 @@ commands through the entry point group `ftspec.commands`.
 
 from __future__ import annotations
 
-import functools
 import sys
 from pathlib import Path
 from typing import Any
@@ -65,19 +64,13 @@ class LazyGroup(click.Group):
         return {path.stem: path for path in self.folder.glob("[a-z]*.py")}
 
     def _entry_points(self) -> dict[str, Any]:
-        if self.package != __name__ or not _plugins_installed():
+        from ftspec.plugins import offered
+
+        if self.package != __name__ or not offered(GROUP):
             return {}
         from importlib.metadata import entry_points
 
         return {point.name: point for point in entry_points(group=GROUP)}
-
-
-@functools.cache
-def _plugins_installed() -> bool:
-    """Whether any installed package offers commands: a look at files, because `importlib.metadata` takes longer than `--help` may."""
-    wanted = f"[{GROUP}]".encode()
-    files = (file for folder in sys.path if folder for file in Path(folder).glob("*.dist-info/entry_points.txt"))
-    return any(wanted in file.read_bytes() for file in files)
 
 
 def _first_line(path: Path) -> str:

@@ -4,13 +4,13 @@ import datetime as dt
 import re
 import subprocess
 import sys
-from importlib.metadata import EntryPoint
 
 import pytest
 
 from ftspec.engines import profiles
 from ftspec.engines.origin import OriginRefused, check_origin, parse_origin
 from ftspec.engines.profiles import Profiles, load_profiles
+from ftspec.plugins import offered
 from ftspec.profile import Profile
 
 NAMES = ["azure", "bedrock", "local", "nebius", "openai", "openai-compatible", "sandbox"]
@@ -63,14 +63,16 @@ def test_openai_ends_when_its_page_says():
     assert {model.shutdown for model in openai.base_models if model.name.startswith("gpt-4.1-mini")} == {"2027-01-14"}
 
 
-def test_an_installed_package_adds_an_engine_but_replaces_none(monkeypatch):
+def test_an_installed_package_adds_an_engine_but_replaces_none(monkeypatch, tmp_path):
     """Entry points of `ftspec.engines` name profiles; a shipped name stays what it is."""
-    points = [
-        EntryPoint("elsewhere", "ftspec.engines.profiles.nebius:profile", "ftspec.engines"),
-        EntryPoint("openai", "ftspec.engines.profiles.nebius:profile", "ftspec.engines"),
-        EntryPoint("broken", "ftspec.engines.profiles.nebius:Range", "ftspec.engines"),
-    ]
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points if group == profiles.GROUP else [])
+    installed = tmp_path / "elsewhere-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: elsewhere\nVersion: 1.0\n")
+    names = {"elsewhere": "profile", "openai": "profile", "broken": "Range"}
+    points = "".join(f"{name} = ftspec.engines.profiles.nebius:{what}\n" for name, what in names.items())
+    (installed / "entry_points.txt").write_text(f"[console_scripts]\nx = y:z\n\n[{profiles.GROUP}]\n{points}")
+    assert not offered(profiles.GROUP)
+    monkeypatch.syspath_prepend(tmp_path)
     known = Profiles()
     assert isinstance(known["elsewhere"], Profile)
     assert known["openai"].name == "openai"
@@ -83,7 +85,7 @@ def test_an_installed_package_adds_an_engine_but_replaces_none(monkeypatch):
 def test_looking_up_a_profile_imports_nothing_heavy():
     """`plan` reads profiles: no SDK, no HTTP, no pydantic, no scan of installed packages."""
     code = (
-        "import sys; from ftspec.engines.profiles import load_profiles; load_profiles()['openai']; load_profiles()['sandbox'];"
+        "import sys; from ftspec.engines.profiles import load_profiles; load_profiles()['openai']; list(load_profiles().values());"
         "print([name for name in ('openai', 'httpx2', 'pydantic', 'asyncio', 'importlib.metadata', 'msgspec') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -56,6 +56,10 @@ class Profiles(Mapping[str, Profile]):
 
     @cached_property
     def _installed(self) -> Mapping[str, EntryPoint]:
+        from ftspec.plugins import offered
+
+        if not offered(GROUP):
+            return {}
         from importlib.metadata import entry_points
 
         return {point.name: point for point in entry_points(group=GROUP)}
