@@ -77,12 +77,12 @@ def command(
 
 
 def _flipped(comparison: Comparison, runs: Sequence[EvalRun], limit: int) -> dict[str, list[Flip]]:
-    """Return examples that the best model of each eval won and lost against its base."""
+    """Return examples that the best model of each eval won and lost against its base, by the eval's first grader."""
     from ftspec.evals.compare import flips
 
     by_key = {run.key: run for run in runs}
     found: dict[str, list[Flip]] = {}
-    for table in comparison.tables:
+    for table in {table.eval: table for table in reversed(comparison.tables)}.values():
         best = table.best.runs[0] if table.best else None
         base = by_key.get(best.base or "") if best else None
         if limit and best is not None and base is not None:

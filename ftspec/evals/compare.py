@@ -21,6 +21,7 @@ from ftspec.evals.samples import Sample
 
 SEED_AXES: Final = ("seed", "replicate")
 SURE: Final = 0.05
+_ODD: Final = ("errors", "empty", "refused", "truncated")
 _MOST_EXAMPLES: Final = 200
 
 
@@ -131,11 +132,11 @@ def compare(runs: Sequence[EvalRun], *, by: str | None = None, full: bool = Fals
     for eval_name in dict.fromkeys(run.eval for run in runs):
         mine = [run for run in runs if run.eval == eval_name]
         graders = dict.fromkeys(name for run in mine for name in run.measured.scores)
-        tables += [_table(eval_name, grader, mine, by, full=full) for grader in graders]
+        tables += [_table(eval_name, grader, mine, by, full=full, first=not i) for i, grader in enumerate(graders)]
     return Comparison(tables=tuple(tables))
 
 
-def _table(eval_name: str, grader: str, runs: Sequence[EvalRun], by: str | None, *, full: bool) -> Table:
+def _table(eval_name: str, grader: str, runs: Sequence[EvalRun], by: str | None, *, full: bool, first: bool) -> Table:
     by_key = {run.key: run for run in runs}
     bases = {run.base for run in runs if run.base is not None}
     tuned = [run for run in runs if (run.key not in bases or run.base is not None) and (by is None or run.step is None)]
@@ -148,7 +149,7 @@ def _table(eval_name: str, grader: str, runs: Sequence[EvalRun], by: str | None,
     adjusted = statistics.holm([row.against.p for row in named if row.against is not None])
     sure = iter(adjusted)
     rows += [replace(row, p=next(sure)) if row.against is not None else row for row in named]
-    return Table(eval=eval_name, grader=grader, rows=tuple(rows), notes=tuple(_notes(grader, rows, runs, by_key)), by=by)
+    return Table(eval=eval_name, grader=grader, rows=tuple(rows), notes=tuple(_notes(grader, rows, runs, by_key, first=first)), by=by)
 
 
 def _group(run: EvalRun, by: str | None, *, full: bool) -> tuple[str, Any]:
@@ -214,7 +215,8 @@ def _against(runs: Sequence[EvalRun], grader: str, by_key: Mapping[str, EvalRun]
     return statistics.paired([own[item] for item in shared], [base[item] for item in shared])
 
 
-def _notes(grader: str, rows: Sequence[Row], runs: Sequence[EvalRun], by_key: Mapping[str, EvalRun]) -> Iterator[str]:
+def _notes(grader: str, rows: Sequence[Row], runs: Sequence[EvalRun], by_key: Mapping[str, EvalRun], *, first: bool) -> Iterator[str]:
+    """Say what the figures cannot. What is true of the whole eval is said in its first table only."""
     tuned = [row for row in rows if not row.is_base]
     if any(row.against for row in tuned):
         n = min(row.against.n for row in tuned if row.against)
@@ -223,29 +225,26 @@ def _notes(grader: str, rows: Sequence[Row], runs: Sequence[EvalRun], by_key: Ma
         visible = statistics.smallest_visible_difference(n, discordant=max(share, 0.05))
         yield f"{n} items can show a difference of {visible:.2f} or more (4 times in 5); smaller ones may be there and not be seen"
     cells = Counter(_group(run, None, full=False) for run in runs if run.base is not None and run.step is None)
-    if 1 in cells.values():
+    if first and 1 in cells.values():
         yield "one seed only: another seed could differ by more than these intervals say"
     compared = [row for row in tuned if row.mean is not None and row.runs[0].base is not None]
     if len(compared) > 2:
         best = max(compared, key=lambda row: row.mean or 0.0)
         yield f"`{best.label}` is the best of {len(compared)} on these items: expect a little less on new ones"
-    yield from _odd(rows, grader)
+    yield from _odd(rows, grader, counts=first)
     yield from too_much(grader, runs, by_key)
-    if absent := [run.label for run in runs if run.measured.items is None]:
+    absent = [run.label for run in runs if run.measured.items is None]
+    if first and absent:
         yield f"the samples of {len(absent)} of {len(runs)} runs are not on this machine, so they are shown without tests"
     simulated = {run.simulated for run in runs}
-    if simulated == {True, False}:
+    if first and simulated == {True, False}:
         yield "models of the sandbox engine are toys: do not compare them with the others"
 
 
-def _odd(rows: Sequence[Row], grader: str) -> Iterator[str]:
+def _odd(rows: Sequence[Row], grader: str, *, counts: bool) -> Iterator[str]:
     """Name what was counted and not graded."""
     for row in rows:
-        counts: dict[str, int] = {}
-        for run in row.runs:
-            for name in ("errors", "empty", "refused", "truncated"):
-                counts[name] = counts.get(name, 0) + run.measured.counts.get(name, 0)
-        said = [f"{count} {name}" for name, count in counts.items() if count]
+        said = [f"{count} {name}" for name in _ODD if counts and (count := sum(run.measured.counts.get(name, 0) for run in row.runs))]
         if row.ungraded:
             said.append(f"{row.ungraded} not graded by `{grader}`, in none of the figures")
         if said:

@@ -360,12 +360,13 @@ def eval_runs(wanted: Wanted | Planned, state: State, *, addresses: Iterable[str
         wished = {key: run for key, run in known.items() if chosen is None or run.address in chosen}
         found |= {base: runs[base] for run in wished.values() if (base := run.base or "") in runs}
         found |= wished
-    return sorted(found.values(), key=_order)
+    places = {one.job.address: place for place, one in enumerate(wanted.jobs)}
+    return sorted(found.values(), key=partial(_order, places))
 
 
-def _order(run: EvalRun) -> tuple[Any, ...]:
-    """Sort bases first, then by address, a job's checkpoints before its final model."""
-    return run.eval, run.base is not None, run.address or run.model, run.step is None, run.step or 0
+def _order(places: Mapping[str, int], run: EvalRun) -> tuple[Any, ...]:
+    """Sort bases first, then jobs as the spec declares them, a job's checkpoints before its final model."""
+    return run.eval, run.base is not None, places.get(run.address or "", -1), run.label, run.step is None, run.step or 0
 
 
 def _run(
