@@ -185,7 +185,8 @@ def state_of(project: Project, spec: Spec | None = None) -> JsonlState:
     """Return the project's state backend."""
     from ftspec.state.jsonl import JsonlState
 
-    return JsonlState(project.state_folder(spec.state_dir if spec else None))
+    folder = project.state_folder(spec.state_dir if spec else None)
+    return JsonlState(folder, name=project.relative(folder))
 
 
 def make_plan(

@@ -3,7 +3,7 @@
 A backend reads a `State` at any time without a lock, and lets one writer at a time append
 facts. A fact is durable (fsync, or the backend's equal) before `append` returns. Facts are
 partial records: `JobFact(key, attempt number, what changed)`. They are joined by
-`ftspec.record` rules; a backend never decides what a fact means.
+`ftspec.state.fold`; a backend never decides what a fact means.
 
 `ftspec.testing.state.StateConformance` is the proof of a backend.
 """

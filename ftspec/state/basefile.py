@@ -4,7 +4,7 @@ A plan over ten thousand recorded jobs looks at their keys, addresses and last s
 `LoadedJob` keeps `attempts`, `preimage` and `tags` as the JSON that its line holds, and decodes
 them at every access; in all other ways it is the `RecordedJob` that it is a kind of.
 
-A line with members that are not known here is taken apart slowly, by `fold.from_line`; so is one
+A line with members that are not known here is taken apart slowly, by `stamps.from_line`; so is one
 of a record about which something else is known too. `strict` (before anything is written) looks
 at all of a line, also at what a plan has no use for.
 """

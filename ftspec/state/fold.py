@@ -10,13 +10,13 @@ ids in one attempt are therefore two whole jobs, not a mixture: the smallest (cr
 shown, the others are `duplicates`. Facts without an id (the intent) belong to all of them. What
 is not shown is still kept, so that compaction loses nothing that a later merge could need.
 
-`learn_fact` adds a fact to cells, `view` shows cells as the members of a record, `to_line` and
-`from_line` write and read cells as one JSON object of a base file.
+`learn_fact` adds a fact to cells, `view` shows cells as the members of a record. `stamps` writes
+cells to base files and reads them back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,8 +35,6 @@ Identity = tuple[str, ...]
 
 ABOUT: Final[Group] = (0, "")
 NO_STATUS: Final = -1
-_NEVER: Final = (NO_STATUS - 1, "")
-"""A stamp that no cell has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +116,7 @@ def learn(cells: Cells, group: Group, rank: int, at: str, values: Iterable[tuple
         return
     for name, value in values:
         old = known.get(name)
-        if old is None or (rank, at) > old[:2] or ((rank, at) == old[:2] and _bytes(value) > _bytes(old[2])):
+        if old is None or (rank, at) > old[:2] or ((rank, at) == old[:2] and encoded(value) > encoded(old[2])):
             known[name] = (rank, at, value)
 
 
@@ -162,7 +160,7 @@ def view(kind: Kind, cells: Cells) -> View:
     attempts = {}
     shown = set()
     for number in _numbers(cells):
-        winner = _winner(kind, cells, number)
+        winner = winner_of(kind, cells, number)
         members = {name: cell[2] for name, cell in cells.get((number, ""), {}).items()}
         if winner is not None:
             members["status"] = kind.exists
@@ -180,7 +178,7 @@ def view(kind: Kind, cells: Cells) -> View:
 
 def standing(kind: Kind, cells: Cells, number: int) -> dict[str, Any]:
     """Return the status and the engine's id that an attempt has, as far as they are known."""
-    winner = _winner(kind, cells, number)
+    winner = winner_of(kind, cells, number)
     known = cells.get(winner or (number, ""), {})
     found = {"status": known["status"][2]} if "status" in known else {}
     return found | ({str(kind.engine_id): winner[1]} if winner else {})
@@ -191,136 +189,12 @@ def updated_at(cells: Cells) -> str:
     return max(map(_latest, cells.values()), default="")
 
 
-def to_line(kind: Kind, identity: Identity, cells: Cells) -> dict[str, Any]:
-    """Return the JSON object from which `from_line` makes the same cells again.
-
-    It reads as the record itself. Beside the record's members, `stamps` lists the members that
-    are older than `updated_at` or than the attempt's status, as [time, status, member...] by
-    group ("0" the record, "1" attempt 1, "1@" attempt 1 under its engine id, "1=" what both say
-    alike), and `also` holds what is known but not shown, as facts.
-    """
-    seen = view(kind, cells)
-    stamps: dict[str, list[list[str]]] = {}
-    also: list[dict[str, Any]] = []
-    attempts: list[dict[str, Any]] = []
-    for group in sorted(cells):
-        number, engine_id = group
-        if group == ABOUT:
-            _stamp(kind, stamps, "0", cells[group], default=(NO_STATUS, seen.updated_at), shown=seen.about)
-            continue
-        winner = _winner(kind, cells, number)
-        shown = seen.attempts[number]
-        default = (kind.rank(shown.get("status")), seen.updated_at)
-        known = cells[group]
-        if group == winner or (winner is None and not engine_id):
-            visible, hidden = known, {}
-        elif engine_id:
-            visible, hidden = {}, known
-        else:
-            taken = cells[winner] if winner else {}
-            equal = {name: cell for name, cell in known.items() if name in taken and _bytes(taken[name][2]) == _bytes(cell[2])}
-            visible = {name: cell for name, cell in known.items() if name not in taken}
-            hidden = {name: cell for name, cell in known.items() if name in taken and name not in equal}
-            _stamp(kind, stamps, f"{number}=", equal, default=_NEVER, shown=shown)
-            default = _NEVER
-        _stamp(kind, stamps, f"{number}@" if engine_id else f"{number}", visible, default=default, shown=shown)
-        also += _facts(kind, group, hidden)
-    for number, shown in seen.attempts.items():
-        attempts.append({"number": number} | shown if kind.nested else shown)
-    line: dict[str, Any] = dict(zip(kind.identity, identity, strict=True)) | seen.about | {"updated_at": seen.updated_at}
-    if kind.nested:
-        line["attempts"] = attempts
-        line |= {"duplicates": list(seen.duplicates)} if seen.duplicates else {}
-    else:
-        line |= attempts[0] if attempts else {}
-    return line | ({"stamps": stamps} if stamps else {}) | ({"also": also} if also else {})
-
-
-def from_line(kind: Kind, line: Mapping[str, Any]) -> Cells:
-    """Return the cells that a base line holds; members without a stamp are as old as the line."""
-    cells: Cells = {}
-    line = dict(line)
-    latest = line.pop("updated_at", None) or ""
-    stamps = line.pop("stamps", {})
-    also = line.pop("also", ())
-    duplicates = line.pop("duplicates", ())
-    line.pop("v", None)
-    for name in kind.identity:
-        line.pop(name)
-    attempts = {a["number"]: {n: v for n, v in a.items() if n != "number"} for a in line.pop("attempts", ())} if kind.nested else {1: line}
-    if kind.nested:
-        cells.setdefault(ABOUT, {})
-        _unstamp(kind, cells, ABOUT, line, stamps.get("0", ()), default=(NO_STATUS, latest))
-    for number, members in attempts.items():
-        default = (kind.rank(members.get("status")), latest)
-        engine_id = members.get(kind.engine_id) if kind.engine_id else None
-        _unstamp(kind, cells, (number, ""), members, stamps.get(f"{number}", ()), default=None if engine_id else default)
-        if engine_id:
-            shared = {name for entry in stamps.get(f"{number}", ()) for name in entry[2:]}
-            rest = {name: value for name, value in members.items() if name not in shared}
-            _unstamp(kind, cells, (number, engine_id), rest, stamps.get(f"{number}@", ()), default=default)
-            _unstamp(kind, cells, (number, ""), members, stamps.get(f"{number}=", ()), default=None)
-    for fact in also:
-        learn_fact(kind, cells, attempt=fact["attempt"], at=fact["at"], values=fact["values"], about={})
-    for engine_id in set(duplicates) - {group[1] for group in cells}:
-        cells.setdefault((max(attempts, default=1), engine_id), {})
-    return cells
-
-
-def _stamp(
-    kind: Kind,
-    stamps: dict[str, list[list[str]]],
-    name: str,
-    known: Mapping[str, Cell],
-    *,
-    default: tuple[int, str],
-    shown: Mapping[str, Any],
-) -> None:
-    entries: dict[tuple[str, int], list[str]] = {}
-    for member, (rank, at, value) in sorted(known.items()):
-        if (rank, at) != default or value is None or member not in shown:
-            entries.setdefault((at, rank), []).append(member)
-    if entries:
-        stamps[name] = [[at, _status(kind, rank), *members] for (at, rank), members in sorted(entries.items())]
-
-
-def _unstamp(
-    kind: Kind,
-    cells: Cells,
-    group: Group,
-    members: Mapping[str, Any],
-    stamps: Iterable[list[str]],
-    *,
-    default: tuple[int, str] | None,
-) -> None:
-    stamped = set()
-    for at, status, *names in stamps:
-        learn(cells, group, kind.rank(status or None), at, ((name, members.get(name)) for name in names))
-        stamped.update(names)
-    if default is not None:
-        learn(cells, group, *default, ((name, value) for name, value in members.items() if name not in stamped))
-
-
-def _facts(kind: Kind, group: Group, known: Mapping[str, Cell]) -> Iterator[dict[str, Any]]:
-    """Yield cells as the fewest facts that carry them, each with its own stamp."""
-    entries: dict[tuple[str, int], dict[str, Any]] = {}
-    for member, (rank, at, value) in sorted(known.items()):
-        entries.setdefault((at, rank), {})[member] = value
-    for (at, rank), values in sorted(entries.items()):
-        named = {str(kind.engine_id): group[1]} if group[1] else {}
-        ranked = {"status": _status(kind, rank)} if rank > NO_STATUS else {}
-        yield {"attempt": group[0], "at": at, "values": values | named | ranked}
-
-
-def _status(kind: Kind, rank: int) -> str:
-    return kind.statuses[rank] if rank > NO_STATUS else ""
-
-
 def _numbers(cells: Cells) -> list[int]:
     return sorted({group[0] for group in cells} - {0})
 
 
-def _winner(kind: Kind, cells: Cells, number: int) -> Group | None:
+def winner_of(kind: Kind, cells: Cells, number: int) -> Group | None:
+    """Return the group that is shown of an attempt, if the engine's id is known."""
     named = [group for group in cells if group[0] == number and group[1]]
     return kind.choose(cells, named) if named else None
 
@@ -342,6 +216,7 @@ def _latest(known: Mapping[str, Cell]) -> str:
     return max((cell[1] for cell in known.values()), default="")
 
 
-def _bytes(value: Any) -> bytes:
+def encoded(value: Any) -> bytes:
+    """Return the bytes that decide between values of one stamp."""
     # Not `canonical_json`, which does not tell 1 from 1.0.
     return msgspec.json.encode(value, order="sorted")

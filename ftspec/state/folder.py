@@ -6,7 +6,7 @@ when the base files are durable, so what is gone from the log by then is in the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,8 +38,9 @@ class Loaded:
 
 
 @without_collection()
-def load(disk: Disk, folder: int, *, name: str, strict: bool = False) -> Loaded:
-    """Read an open state folder that people know as `name`."""
+def load(disk: Disk, folder: int, *, name: str, strict: bool = False, checked: Mapping[str, bytes] | None = None) -> Loaded:
+    """Read an open state folder that people know as `name`; base files that were `checked` need no strict look again."""
+    checked = checked or {}
     loaded = Loaded()
     for segment_name, data in _segments(disk, folder):
         segment = read_segment(segment_name, data, place=f"{name}/{LOG}/{segment_name}")
@@ -56,7 +57,9 @@ def load(disk: Disk, folder: int, *, name: str, strict: bool = False) -> Loaded:
             continue
     for base, kind in BASE_FILES.items():
         if base in loaded.bases:
-            loaded.problems += read_base(loaded.ledger, kind, loaded.bases[base], place=f"{name}/{base}", strict=strict)
+            data = loaded.bases[base]
+            problems = read_base(loaded.ledger, kind, data, place=f"{name}/{base}", strict=strict and checked.get(base) != data)
+            loaded.problems += problems
     return loaded
 
 

@@ -14,7 +14,7 @@ known about the facts of that call, and the next ones go to a new segment.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -68,7 +68,11 @@ class StateNotWritable(FtspecError):
 
 
 class JsonlState:
-    """A `StateBackend` in a folder. `me` describes this process to others that find the lock taken."""
+    """A `StateBackend` in a folder.
+
+    `name` is what people call the folder (its path in the project); `me` describes this process
+    to others that find the lock taken.
+    """
 
     def __init__(
         self,
@@ -78,8 +82,10 @@ class JsonlState:
         random: Random | None = None,
         disk: Disk | None = None,
         me: Holder | None = None,
+        name: str | None = None,
     ) -> None:
         self.folder = folder
+        self.name = name or folder.name
         self._clock = clock
         self._random = random
         self.disk = disk or Disk()
@@ -98,9 +104,9 @@ class JsonlState:
         except FileNotFoundError:
             return Loaded()
         except OSError as problem:
-            raise FtspecError(f"`{printable(self.folder.name)}` is not a state folder: {problem.strerror}") from problem
+            raise FtspecError(f"`{printable(self.name)}` is not a state folder: {problem.strerror}") from problem
         try:
-            loaded = load(self.disk, folder, name=self.folder.name)
+            loaded = load(self.disk, folder, name=self.name)
         finally:
             self.disk.close(folder)
         if loaded.ledger.lenient:
@@ -109,14 +115,14 @@ class JsonlState:
             )
         for segment in loaded.segments:
             if segment.torn is not None:
-                loaded.problems.append(torn_line(self.folder.name, segment))
+                loaded.problems.append(torn_line(self.name, segment))
         return loaded
 
     @contextmanager
     def lock(self, command: str) -> Iterator[JsonlWriter]:
         """Become the writer: lock, see that the disk can be written, read all of state strictly."""
         with self.exclusively(command) as (folder, me):
-            writer = JsonlWriter(self.disk, self.folder, folder, me=me, clock=self._clock, bits=self.bits)
+            writer = JsonlWriter(self.disk, self.folder, folder, name=self.name, me=me, clock=self._clock, bits=self.bits)
             try:
                 writer.open()
                 yield writer
@@ -130,7 +136,7 @@ class JsonlState:
             self.disk.make_folder(self.folder)
             folder = self.disk.open_folder(self.folder)
         except OSError as problem:
-            raise StateNotWritable(self.folder.name, problem.strerror or str(problem)) from problem
+            raise StateNotWritable(self.name, problem.strerror or str(problem)) from problem
         try:
             with self._locked(folder, command) as me:
                 yield folder, me
@@ -172,13 +178,13 @@ class JsonlState:
         try:
             fd = self.disk.open_lock(folder, LOCK)
         except OSError as problem:
-            raise StateNotWritable(self.folder.name, problem.strerror or str(problem)) from problem
+            raise StateNotWritable(self.name, problem.strerror or str(problem)) from problem
         try:
             self._take(folder, fd)
             try:
                 self.disk.replace(fd, msgspec.json.encode(me))
             except OSError as problem:
-                raise StateNotWritable(self.folder.name, problem.strerror or str(problem)) from problem
+                raise StateNotWritable(self.name, problem.strerror or str(problem)) from problem
             try:
                 yield me
             finally:
@@ -199,9 +205,12 @@ class JsonlState:
 class JsonlWriter:
     """The right to write to a folder. Made by `JsonlState.lock`."""
 
-    def __init__(self, disk: Disk, path: Path, folder: int, *, me: Holder, clock: Callable[[], float], bits: Callable[[int], int]) -> None:
+    def __init__(
+        self, disk: Disk, path: Path, folder: int, *, name: str, me: Holder, clock: Callable[[], float], bits: Callable[[int], int]
+    ) -> None:
         self._disk = disk
         self._path = path
+        self._name = name
         self._folder = folder
         self._me = me
         self._clock = clock
@@ -210,6 +219,7 @@ class JsonlWriter:
         self._segment: int | None = None
         self._lines = 0
         self._ledger: Ledger | None = None
+        self._checked: Mapping[str, bytes] = {}
 
     @without_collection()
     def open(self) -> None:
@@ -229,7 +239,7 @@ class JsonlWriter:
                 if segment.torn is not None:
                     self._set_aside(segment)
         except OSError as problem:
-            raise StateNotWritable(self._path.name, problem.strerror or str(problem)) from problem
+            raise StateNotWritable(self._name, problem.strerror or str(problem)) from problem
 
     def append(self, *facts: Fact) -> None:
         """Make facts durable, in order: one write, one sync."""
@@ -239,19 +249,19 @@ class JsonlWriter:
         self._ledger = None  # until they are durable, nobody knows
         if self._segment is None:
             self._segment, self._lines = self._new_segment(), 1
-        data = b""
+        lines: list[bytes] = []
         for fact in facts:
-            line = encode(ledger.settled(fact), self._lines)
-            self._lines += 1
+            line = encode(ledger.settled(fact), self._lines + len(lines))
             ledger.add_fact(decode(line)[1])  # type: ignore[arg-type] # what was encoded
             ledger.count(line)
-            data += line
+            lines.append(line)
         try:
-            self._disk.write(self._segment, data)
+            self._disk.write(self._segment, b"".join(lines))
             self._disk.sync(self._segment)
         except OSError:
             self._close_segment()
             raise
+        self._lines += len(lines)
         self._ledger = ledger
 
     def read(self) -> State:
@@ -265,14 +275,11 @@ class JsonlWriter:
         self._same_folder()
         loaded = self._load()
         for name, kind in BASE_FILES.items():
-            lines = loaded.ledger.shelves[kind.name].base_lines()
-            self._replace(name, b"".join(piece for line in lines for piece in (line, b"\n")), loaded.bases.get(name, b""))
-        history = {line.content for line in numbered_lines(loaded.bases.get(HISTORY, b""))} | {
-            history_line(s) for s in loaded.segments if s.header
-        }
-        self._replace(HISTORY, b"".join(line + b"\n" for line in sorted(history)), loaded.bases.get(HISTORY, b""))
-        self._disk.sync(self._folder)
-        if self._log is not None:
+            self._replace(name, loaded.ledger.shelves[kind.name].base_lines(), loaded)
+        history = {line.content for line in numbered_lines(loaded.bases.get(HISTORY, b""))}
+        self._replace(HISTORY, sorted(history | {history_line(segment) for segment in loaded.segments if segment.header}), loaded)
+        if loaded.segments and self._log is not None:
+            self._disk.sync(self._folder)
             for segment in loaded.segments:
                 self._disk.unlink(self._log, segment.name)
 
@@ -287,13 +294,13 @@ class JsonlWriter:
         return self._ledger or self._load().ledger
 
     def _load(self) -> Loaded:
-        loaded = load(self._disk, self._folder, name=self._path.name, strict=True)
+        loaded = load(self._disk, self._folder, name=self._name, strict=True, checked=self._checked)
         problems = [*loaded.problems, *loaded.ledger.diagnostics()]
         if has_errors(problems):
             raise StateUnreadable(problems)
         if loaded.ledger.lenient:
             raise FtspecError("a newer ftspec wrote some of this state; it can be read but not written", help="upgrade ftspec")
-        self._ledger = loaded.ledger
+        self._ledger, self._checked = loaded.ledger, loaded.bases
         return loaded
 
     def _tidy(self, folder: int) -> None:
@@ -313,7 +320,7 @@ class JsonlWriter:
         header = SegmentHeader(
             at=now, command=self._me.command, by=f"{self._me.user}@{self._me.host}", ftspec=__version__, commit=head_commit(self._path)
         )
-        fd = self._disk.create(self._log, f"{now.translate(_PLAIN)}-{self._bits(32):08x}.jsonl")
+        fd = self._create_segment(now.translate(_PLAIN))
         try:
             self._disk.write(fd, encode(header, 0))
             self._disk.sync(self._log)  # the name; the first fact syncs the content
@@ -321,6 +328,13 @@ class JsonlWriter:
             self._disk.close(fd)
             raise
         return fd
+
+    def _create_segment(self, time: str) -> int:
+        assert self._log is not None  # noqa: S101 made by `open`
+        while True:
+            name = f"{time}-{self._bits(32):08x}.jsonl"
+            if name not in self._disk.names(self._log):
+                return self._disk.create(self._log, name)
 
     def _close_segment(self) -> None:
         if self._segment is not None:
@@ -336,8 +350,9 @@ class JsonlWriter:
         replace(self._disk, self._log, segment.name, whole, temporary=self._temporary(segment.name))
         self._disk.sync(self._log)
 
-    def _replace(self, name: str, data: bytes, before: bytes) -> None:
-        if data != before:
+    def _replace(self, name: str, lines: Iterable[bytes | memoryview], loaded: Loaded) -> None:
+        data = b"".join(piece for line in lines for piece in (line, b"\n"))
+        if data != loaded.bases.get(name, b""):
             replace(self._disk, self._folder, name, data, temporary=self._temporary(name))
 
     def _temporary(self, name: str) -> str:
@@ -348,6 +363,6 @@ class JsonlWriter:
         again = self._disk.open_folder(self._path)
         try:
             if self._disk.identity(again) != self._disk.identity(self._folder):
-                raise FtspecError(f"`{printable(self._path.name)}` was replaced while it was written", help="run the command again")
+                raise FtspecError(f"`{printable(self._name)}` was replaced while it was written", help="run the command again")
         finally:
             self._disk.close(again)

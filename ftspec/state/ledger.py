@@ -18,9 +18,10 @@ from ftspec.fingerprint import SHORT
 from ftspec.printable import printable
 from ftspec.record import RecordedEval, RecordedFile, RecordedJob, State
 from ftspec.state.base import EvalFact, Fact, FileFact, JobFact
-from ftspec.state.fold import EVAL, FILE, JOB, Cells, Identity, Kind, from_line, join, learn_fact, standing, to_line, updated_at
+from ftspec.state.fold import EVAL, FILE, JOB, Cells, Identity, Kind, join, learn_fact, standing, updated_at
 from ftspec.state.process import just_after
 from ftspec.state.records import BadMember, check_members, recorded_eval, recorded_file, recorded_job
+from ftspec.state.stamps import from_line, to_line
 
 Record = RecordedJob | RecordedFile | RecordedEval
 R = TypeVar("R", bound=Record)

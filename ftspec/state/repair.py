@@ -60,7 +60,7 @@ def examine(state: JsonlState) -> Fixes:
     except FileNotFoundError:
         return {}
     try:
-        return _examine(state.disk, root, state.folder.name)
+        return _examine(state.disk, root, state.name)
     finally:
         state.disk.close(root)
 
@@ -69,7 +69,7 @@ def mend(state: JsonlState, fixes: Fixes, *, accepted: Collection[str] = ()) -> 
     """Make the fixes that need no option or an `accepted` one, and return how many (`FtspecError`: state has changed)."""
     disk, done = state.disk, 0
     with state.exclusively("state repair") as (root, _):
-        if _examine(disk, root, state.folder.name) != fixes:
+        if _examine(disk, root, state.name) != fixes:
             raise FtspecError("state changed meanwhile", help="run `ftspec state repair` again")
         for folder, name, content in _files(disk, root):
             wanted = {fix.at.line: fix for fix in fixes.get(name, ()) if fix.needs is None or fix.needs in accepted}

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from ftspec.state.base import Fact
 from ftspec.state.basefile import BASE_FILES, read_base
-from ftspec.state.fold import KINDS, from_line, to_line, view
+from ftspec.state.fold import KINDS, view
 from ftspec.state.ledger import Ledger, fold
+from ftspec.state.stamps import from_line, to_line
 
 from .conftest import FACTS
 
