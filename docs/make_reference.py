@@ -8,9 +8,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,32 +121,22 @@ def diagnostics() -> Iterator[str]:
     """Yield the page of every code: what, why, how to put it right."""
     yield from ("# Diagnostics", "", NOTE, "")
     yield from ("What `validate`, `plan` and `data check` can say. Errors stop a command, warnings and notes do not.", "")
-    for title, found in (("Specs", spec_codes()), ("Data", data_codes()), ("Plans", plan_codes())):
+    for title, package in (("Specs", "spec"), ("Data", "data"), ("Plans", "planner"), ("State and lockfile", "state"), ("Evals", "evals")):
         yield from (f"## {title}", "")
-        for code, text in sorted(found.items()):
+        for code, text in sorted(codes_of(package).items()):
             yield from (f"### {code}", "", text.strip(), "")
 
 
-def spec_codes() -> dict[str, str]:
-    """Return the pages of rules about specs, and of what reading them can say."""
-    from ftspec.spec import codes
-    from ftspec.spec.rules import rules
+def codes_of(package: str) -> dict[str, str]:
+    """Return the pages of a package's codes: those of `codes.py`, and those of checks of rows."""
+    found: dict[str, str] = {}
+    with contextlib.suppress(ModuleNotFoundError):
+        found |= import_module(f"ftspec.{package}.codes").pages()
+    if package == "data":
+        from ftspec.data.checks import all_codes
 
-    return {**codes.pages(), **{code: inspect.cleandoc(rule.__doc__ or "") for code, rule in rules().items()}}
-
-
-def data_codes() -> dict[str, str]:
-    """Return the pages of rules about rows."""
-    from ftspec.data.checks import all_codes
-
-    return {code: inspect.cleandoc(rule.__doc__ or "") for code, rule in all_codes().items()}
-
-
-def plan_codes() -> dict[str, str]:
-    """Return the pages of what planning can say."""
-    from ftspec.planner import codes
-
-    return {code: inspect.cleandoc(text) for code, text in codes.pages().items()}
+        found |= {code: rule.__doc__ or "" for code, rule in all_codes().items()}
+    return {code: inspect.cleandoc(text) for code, text in found.items()}
 
 
 def engines() -> Iterator[str]:
