@@ -74,22 +74,20 @@ class Settings:
             name = path.partition(".")[2]
             if name in known or name not in _OF_SOME_METHOD:
                 continue
-            if self.level[path] < chosen:
-                self._clear(path)
-            else:
+            if self.level[path] >= chosen:
                 others = " or ".join(f"`{other}`" for other, names in METHODS.items() if name in names)
                 message = f"`{name}` is not a hyperparameter of the method `{method}`"
                 problems.append(
                     error("wrong-hyperparameter", message, at=self.given[path].place(), help=f"remove it, or set `method` to {others}")
                 )
+            self._clear(path)
         if method != "reinforcement" and "grader" in self.given:
-            if self.level["grader"] < chosen:
-                self._clear("grader")
-            else:
+            if self.level["grader"] >= chosen:
                 message = f"the method `{method}` has no grader"
                 problems.append(
                     error("wrong-hyperparameter", message, at=self.given["grader"].place(), help="set `method` to `reinforcement`")
                 )
+            self._clear("grader")
         return problems
 
 

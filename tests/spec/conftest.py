@@ -133,6 +133,8 @@ defaults: {engine: sandbox, base_model: sandbox-mini, train: data.train, validat
 class Project:
     """A project folder with specs."""
 
+    HEAD = HEAD
+
     def __init__(self, root: Path) -> None:
         self.root = root
 

@@ -85,7 +85,9 @@ CORPUS: dict[str, bytes] = {
     ).encode(),
     "billion-cells": _grid("    matrix:\n" + "\n".join(f"      a{i}: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]" for i in range(9)) + "\n").encode(),
     "long-addresses": _grid(
-        "    suffix: '{a}'\n    matrix:\n      a: [" + ", ".join(f"{i}{'x' * 900}" for i in range(100)) + f"]\n      seed: [{', '.join(map(str, range(900)))}]\n"
+        "    suffix: '{a}'\n    matrix:\n      a: ["
+        + ", ".join(f"{i}{'x' * 900}" for i in range(100))
+        + f"]\n      seed: [{', '.join(map(str, range(900)))}]\n"
     ).encode(),
     "long-suffixes": _grid(
         "    suffix: '{a}{a}{a}{a}{a}{a}'\n    name: '{a}-{seed}'\n    matrix:\n      a: ["
@@ -96,21 +98,26 @@ CORPUS: dict[str, bytes] = {
         _grid("    base_model: {from: y}\n") + "  y:\n    base_model: {from: z}\n  z:\n    base_model: {from: x}\n"
     ).encode(),
     "chain-of-itself": _grid("    base_model: {from: x}\n").encode(),
-    "long-chain": (_grid("    seed: 1\n") + "".join(f"  y{i}: {{base_model: {{from: {'x' if not i else f'y{i - 1}'}}}}}\n" for i in range(5_000))).encode(),
+    "long-chain": (
+        _grid("    seed: 1\n") + "".join(f"  y{i}: {{base_model: {{from: {'x' if not i else f'y{i - 1}'}}}}}\n" for i in range(5_000))
+    ).encode(),
     "multiplying-chain": (
         _grid("    matrix: {seed: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}\n")
-        + "".join(f"  y{i}: {{base_model: {{from: {'x' if not i else f'y{i - 1}'}}}, matrix: {{epochs: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}}}}\n" for i in range(20))
+        + "".join(
+            f"  y{i}: {{base_model: {{from: {'x' if not i else f'y{i - 1}'}}}, matrix: {{epochs: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}}}}\n"
+            for i in range(20)
+        )
     ).encode(),
     "include-itself": b"ftspec: 1\ninclude: hostile.yaml\n",
     "include-outside": b"ftspec: 1\ninclude: [../../../../etc/passwd, /etc/passwd, /proc/self/environ, ~/x, '']\n",
     "include-a-fifo": b"ftspec: 1\ninclude: fifo\n",
     "include-a-folder": b"ftspec: 1\ninclude: folder\n",
     "dataset-outside": b"ftspec: 1\ndatasets: {a: ../../x, b: /etc/passwd, c: {path: 'x/../../y'}, d: '~/x'}\n",
-    "long-where": _grid(
-        "    matrix:\n      seed: [1]\n      exclude: [{seed: [" + ", ".join(["1"] * 50_000) + "]}]\n"
-    ).encode(),
+    "long-where": _grid("    matrix:\n      seed: [1]\n      exclude: [{seed: [" + ", ".join(["1"] * 50_000) + "]}]\n").encode(),
     "many-excludes": _grid(
-        f"    matrix:\n      seed: [{', '.join(map(str, range(2_000)))}]\n      exclude: [" + ", ".join(f"{{seed: {i}}}" for i in range(3_000, 13_000)) + "]\n"
+        f"    matrix:\n      seed: [{', '.join(map(str, range(2_000)))}]\n      exclude: ["
+        + ", ".join(f"{{seed: {i}}}" for i in range(3_000, 13_000))
+        + "]\n"
     ).encode(),
     "many-overrides": _grid(
         f"    matrix:\n      seed: [{', '.join(map(str, range(2_000)))}]\n      overrides: ["
