@@ -6,7 +6,7 @@ those. What an engine takes (`limits`) comes from its profile.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -34,10 +34,11 @@ SKEW = 0.8
 BIAS = 0.7
 
 
-def setting_for(profile: Profile | None, *, columns: Iterable[str] = (), item_keys: Iterable[str] = (), safety: bool = False) -> Setting:
-    """Return what the row rules must know of an engine and of the spec."""
+def setting_for(profile: Profile | None, *, method: str | None = None, safety: bool = False) -> Setting:
+    """Return what the row rules must know of an engine and of the method that rows are for."""
     data = profile.data if profile is not None else {}
-    made = Setting(columns=frozenset(columns), item_keys=tuple(item_keys), safety=safety)
+    wanted = profile.methods.get(method) if profile is not None and method is not None else None
+    made = Setting(safety=safety, wanted=wanted.dataset_format if wanted is not None else None)
     given = {name: data[name] for name in ("max_images", "max_image_bytes") if name in data}
     if "roles" in data:
         given["roles"] = frozenset(data["roles"])
@@ -170,16 +171,20 @@ def limits(
     least = (profile.min_rows if profile else 1) if use == "train" else 1
     data = profile.data if profile is not None else {}
     if facts.rows < least:
-        tell("too-few-rows", f"`{facts.ref}` has {facts.rows} rows, and `{name}` takes at least {least}")
+        tell("too-few-rows", f"`{facts.ref}` has {_rows(facts.rows)}, and `{name}` takes at least {least}")
     elif use == "train" and facts.rows < FEW:
-        tell("few-rows", f"`{facts.ref}` has only {facts.rows} rows")
+        tell("few-rows", f"`{facts.ref}` has only {_rows(facts.rows)}")
     if (most := data.get("max_rows")) is not None and facts.rows > most:
-        tell("too-many-rows", f"`{facts.ref}` has {facts.rows} rows, and `{name}` takes at most {most}")
+        tell("too-many-rows", f"`{facts.ref}` has {_rows(facts.rows)}, and `{name}` takes at most {most}")
     if profile is not None and profile.max_file_bytes is not None and facts.bytes > profile.max_file_bytes:
         tell("file-too-large", f"`{facts.ref}` has {facts.bytes / 1e6:.0f} MB, and `{name}` takes {profile.max_file_bytes / 1e6:.0f} MB")
     if wanted_format is not None and facts.format != wanted_format:
         tell("wrong-format", f"`{facts.ref}` is {facts.format}, and the method wants {wanted_format}")
     return found
+
+
+def _rows(number: int) -> str:
+    return "1 row" if number == 1 else f"{number:,} rows"
 
 
 def over_context(dataset: DesiredDataset, passed: Passed, model: str, context: int) -> list[Diagnostic]:
@@ -188,5 +193,5 @@ def over_context(dataset: DesiredDataset, passed: Passed, model: str, context: i
     if not rows:
         return []
     share = lost / max(passed.counts[""].tokens, 1)
-    sentence = f"{rows} rows of `{dataset.name}` are longer than the {context} tokens that `{printable(model)}` trains on; {share:.1%} of the tokens are cut off"
+    sentence = f"{_rows(rows)} of `{dataset.name}` {'is' if rows == 1 else 'are'} longer than the {context} tokens that `{printable(model)}` trains on; {share:.1%} of the tokens are cut off"
     return [_told("over-context", sentence, dataset)]

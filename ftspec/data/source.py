@@ -63,11 +63,11 @@ class Source:
         steps = [self._resolved(one) for one in dataset.transforms]
         first = next((i for i, one in enumerate(steps) if one["type"] in STREAMED), len(steps))
         self._streamed = steps[first:]
+        given = setting or Setting()
         with place.open(dataset.path) as file:
             self._note_stamp(file.stamp)
-            self.format = dataset.format or format_of(file)
+            self.format = dataset.format or format_of(file, wanted=given.wanted)
             self.size = file.stamp.size
-        given = setting or Setting()
         columns = given.columns | ({dataset.split.group_by} if dataset.split and dataset.split.group_by else set())
         split = dataset.split
         self.order = Order(
@@ -230,7 +230,7 @@ def _refuse_other_digest(wanted: Any, data: bytes, path: str) -> None:
         raise FtspecError(f"the system prompt `{printable(path)}` is not the one with the declared `sha256`")
 
 
-def format_of(file: RowFile) -> str:
+def format_of(file: RowFile, *, wanted: str | None = None) -> str:
     """Return the format that the first rows of a file look like; `BadFile` where it is no JSON Lines."""
     head = file.head(_HEAD)
     sniff(head)
@@ -242,7 +242,7 @@ def format_of(file: RowFile) -> str:
             continue
     if not rows and len(head) == _HEAD:
         rows = _first_row(file, reader)
-    return detect(rows)
+    return detect(rows, wanted=wanted)
 
 
 def _first_row(file: RowFile, reader: RowReader) -> list[dict[str, Any]]:

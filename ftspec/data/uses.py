@@ -52,7 +52,9 @@ def setting_of(spec: Spec, name: str, profiles: Mapping[str, Profile], *, safety
     )
     columns = {key.partition(".")[0] for key in needed | read} | ({"reference"} if read else set())
     settings = [setting_for(profile) for profile in profiles_of(spec, name, profiles)] or [Setting()]
+    formats = formats_of(spec, name, profiles)
     return Setting(
+        wanted=formats.pop() if len(formats) == 1 else None,
         roles=frozenset.intersection(*(one.roles for one in settings)),
         max_images=min(one.max_images for one in settings),
         max_image_bytes=min(one.max_image_bytes for one in settings),
@@ -60,6 +62,18 @@ def setting_of(spec: Spec, name: str, profiles: Mapping[str, Profile], *, safety
         item_keys=tuple(sorted(needed - _DERIVED)),
         safety=safety,
     )
+
+
+def formats_of(spec: Spec, name: str, profiles: Mapping[str, Profile]) -> set[str]:
+    """Return the formats that the methods of a dataset's jobs want."""
+    found = set()
+    for job in spec.jobs:
+        entry = spec.engines.get(job.engine)
+        if name not in {dataset_of(ref) for ref in (job.train, job.validation) if ref} or entry is None or entry.type not in profiles:
+            continue
+        if (method := profiles[entry.type].methods.get(job.method)) is not None:
+            found.add(str(method.dataset_format))
+    return found
 
 
 def tokenizer_of(spec: Spec, name: str, profiles: Mapping[str, Profile]) -> str:

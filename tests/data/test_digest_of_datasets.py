@@ -127,6 +127,16 @@ def test_the_format_is_told_from_the_rows_unless_declared(folder, chat):
     assert facts["told"].format == "eval"
 
 
+def test_rows_that_look_alike_are_told_apart_by_the_method(folder):
+    """A question without anything for a grader is a chat row that lost its answer, unless the method is reinforcement."""
+    dataset = folder.dataset("data", {"messages": [{"role": "user", "content": "x"}]})
+    assert digest(dataset, root=folder.root)[0]["data"].format == "chat"
+    wanted = Setting(wanted="reinforcement")
+    assert digest(dataset, root=folder.root, setting=wanted)[0]["data"].format == "reinforcement"
+    preference = folder.dataset("other", {"input": {}, "preferred_output": [], "non_preferred_output": []})
+    assert digest(preference, root=folder.root, setting=wanted)[0]["other"].format == "preference"
+
+
 def test_a_few_odd_rows_do_not_change_the_format(folder, chat):
     """The format is that of most rows, so a broken first row is reported as such and not as another format."""
     rows = [{"messages": [{"role": "user", "content": "x"}]}, *many(chat, 20)]

@@ -157,7 +157,7 @@ def test_rows_over_the_context_are_counted_with_what_is_lost(folder, chat):
     passed, _ = audit(dataset, folder.place(), tokenizer="words")
     [told] = over_context(dataset, passed, "model", 50)
     assert told.code == "over-context"
-    assert "1 rows" in told.message
+    assert told.message.startswith("1 row of `data` is longer than the 50 tokens")
     assert over_context(dataset, passed, "model", 5000) == []
 
 

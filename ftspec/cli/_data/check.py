@@ -84,7 +84,11 @@ def _check(chosen: Targets, *, engine: str | None, method: str | None, safety: b
     facts: dict[str, DatasetFacts] = {}
     for dataset in chosen.datasets:
         spec = chosen.spec if chosen.spec is not None and dataset.name in chosen.spec.datasets and engine is None else None
-        setting = uses.setting_of(spec, dataset.name, chosen.profiles, safety=safety) if spec else setting_for(profile, safety=safety)
+        setting = (
+            uses.setting_of(spec, dataset.name, chosen.profiles, safety=safety)
+            if spec
+            else setting_for(profile, method=method, safety=safety)
+        )
         tokenizer = (
             uses.tokenizer_of(spec, dataset.name, chosen.profiles) if spec else (profile.defaults.get("tokenizer") if profile else None)
         )
@@ -187,8 +191,9 @@ def _about(dataset: DesiredDataset, passed: Passed) -> str:
     exact = counted_by.exact and not counts.images
     tokens = f"{counts.tokens:,} tokens" if exact else f"about {counts.tokens:,} tokens (within {counted_by.error:.0%})"
     parts = ", ".join(f"{part} {passed.counts[part].rows:,}" for part in passed.order.parts)
-    return f"{printable(dataset.name)}: {counts.rows:,} rows, {passed.format}, {size(counts.bytes)}, {tokens}" + (
-        f" ({parts})" if parts else ""
+    return (
+        f"{printable(dataset.name)}: {counts.rows:,} {'row' if counts.rows == 1 else 'rows'}, {passed.format}, {size(counts.bytes)}, {tokens}"
+        + (f" ({parts})" if parts else "")
     )
 
 
@@ -230,7 +235,7 @@ def _fix(chosen: Targets, project: Project, *, redact: bool, output: str | None)
             done = repair(file, new, redact=redact)
     except BadFile as problem:
         raise FtspecError(f"`{dataset.path}`: {problem.message}") from problem
-    _console.out(f"{project.relative(new)}: {done.rows:,} rows written")
+    _console.out(f"{project.relative(new)}: {done.rows:,} {'row' if done.rows == 1 else 'rows'} written")
     for change, times in done.changes.items():
         _console.out(f"  {times:,} x {change}")
     if done.rejected:

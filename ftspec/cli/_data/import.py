@@ -177,7 +177,7 @@ def _stored(project: Project, engine: str, model: str | None) -> Iterator[dict[s
 
 def _report(project: Project, outcome: Outcome) -> None:
     for part, path in outcome.files.items():
-        _console.out(f"{project.relative(path)}: {outcome.rows[part]:,} rows")
+        _console.out(f"{project.relative(path)}: {outcome.rows[part]:,} {'row' if outcome.rows[part] == 1 else 'rows'}")
     for reason, number in outcome.skipped.most_common():
         _console.out(f"  left out: {number:,} x {reason}")
     if outcome.redacted:

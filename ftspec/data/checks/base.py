@@ -30,6 +30,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """What the rules need to know beside the row: the engine's ways, and columns that the spec uses."""
 
     format: str = "chat"
+    wanted: str | None = None
+    """The format that the method of the jobs wants, to tell apart what looks alike."""
     roles: frozenset[str] = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
     max_images: int = 10
     max_image_bytes: int = 10 << 20

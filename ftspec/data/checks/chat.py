@@ -110,7 +110,7 @@ class UnknownMessageKey(_MessageRule):
             known = MESSAGE_KEYS.get(role or "")
             if known is not None and not message.keys() <= known:
                 for key in sorted(message.keys() - known):
-                    yield f"a `{role}` message has the unknown member `{printable(key[:40])}`"
+                    yield f"a message by `{role}` has the unknown member `{printable(key[:40])}`"
 
 
 class UnknownKey(RowCheck):
@@ -217,11 +217,11 @@ class EmptyContent(_MessageRule):
             if content is None:
                 calls = role == "assistant" and any(message.get(key) for key in ("tool_calls", "function_call", "refusal", "audio"))
                 if not calls:
-                    yield f"a `{role}` message has no `content`"
+                    yield f"a message by `{role}` has no `content`"
             elif not isinstance(content, (str, list)):
-                yield f"the `content` of a `{role}` message is neither a text nor a list of parts"
+                yield f"the `content` of a message by `{role}` is neither a text nor a list of parts"
             elif not content or (isinstance(content, str) and content.isspace()):
-                yield f"the `content` of a `{role}` message is empty"
+                yield f"the `content` of a message by `{role}` is empty"
 
 
 class NoUser(RowCheck):

@@ -87,7 +87,7 @@ class ImageRole(_PartRule):
         """Look at the role around every image."""
         for role, part in self.parts(row):
             if image_url(part) is not None and role != "user":
-                yield f"an image is in a `{printable(role[:40])}` message"
+                yield f"an image is in a message by `{printable(role[:40])}`"
 
 
 class TooManyImages(_PartRule):

@@ -23,10 +23,13 @@ def all_formats() -> dict[str, Format]:
     return {module.format.name: module.format for module in modules}
 
 
-def detect(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return the format that most of these rows look like, `eval` where none fits."""
+def detect(rows: Iterable[Mapping[str, Any]], *, wanted: str | None = None) -> str:
+    """Return the format that most of these rows look like, `eval` where none fits; `wanted` decides between equals."""
     votes = dict.fromkeys(all_formats(), 0)
     for row in rows:
-        best = max(all_formats().values(), key=lambda one: one.likeness(row))
-        votes[best.name if best.likeness(row) else EVAL] += 1
+        likeness = {name: 2 * one.likeness(row) for name, one in all_formats().items()}
+        if wanted is not None and likeness[wanted]:
+            likeness[wanted] += 3
+        best = max(likeness, key=lambda name: likeness[name])
+        votes[best if likeness[best] else EVAL] += 1
     return max(votes, key=lambda name: votes[name]) if any(votes.values()) else EVAL

@@ -11,7 +11,9 @@ from ftspec.data.messages import messages_of, pieces_of, role_of, tool_pieces
 
 def _likeness(row: Mapping[str, Any]) -> int:
     messages = messages_of(row.get("messages"))
-    return 2 if messages and role_of(messages[-1]) in {"user", "developer", "tool"} else 0
+    if not messages or role_of(messages[-1]) not in {"user", "developer", "tool"}:
+        return 0
+    return 2 if row.keys() - {"messages", "tools"} else 1  # with nothing for a grader it may be a chat row that lost its answer
 
 
 def _pieces(row: Mapping[str, Any]) -> Iterator[Piece]:
