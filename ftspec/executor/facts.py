@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ftspec.actions import LaunchJob
 from ftspec.executor.clock import rfc3339
 from ftspec.fingerprint import digest
 from ftspec.record import Checkpoint, JobError, JobStatus, Origin
@@ -18,7 +19,7 @@ from ftspec.state.base import JobFact
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ftspec.actions import AdoptJob, Cost, LaunchJob
+    from ftspec.actions import AdoptJob, Cost
     from ftspec.engines.base import EngineError, ObservedJob
     from ftspec.executor.result import ApplyOptions
     from ftspec.experiment import DesiredJob
@@ -30,8 +31,9 @@ def labels(job: DesiredJob) -> dict[str, Any]:
 
 
 def about(action: LaunchJob | AdoptJob, project: str | None = None) -> dict[str, Any]:
-    """Return the members of a record that its first fact must bring."""
-    return about_job(action.job, action.preimage, project)
+    """Return the members of a record that its first fact must bring. What is bought again is not forgotten any more."""
+    wanted_again = {} if isinstance(action, LaunchJob) and action.attempt == 1 else {"forgotten": False}
+    return {**about_job(action.job, action.preimage, project), **wanted_again}
 
 
 def about_job(job: DesiredJob, preimage: Mapping[str, Any], project: str | None = None) -> dict[str, Any]:

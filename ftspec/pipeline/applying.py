@@ -111,14 +111,14 @@ async def _apply(
         if not planned.plan.empty:
             approve(planned)
         stop = Stop()
-        with progress(planned) as shown, stop_on_signals(stop):
+        with progress(planned) as shown, stop_on_signals(stop), Materialiser(wanted) as materialise:
             result = await execute(
                 planned.plan,
                 spec=spec,
                 writer=writer,
                 engines=session.engine,
                 request_body=_job_body,
-                materialise=Materialiser(wanted),
+                materialise=materialise,
                 clock=clock,
                 random=random.SystemRandom(),
                 progress=shown,

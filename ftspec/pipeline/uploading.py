@@ -12,11 +12,19 @@ if TYPE_CHECKING:
 
 
 class Materialiser:
-    """`executor.effects.Materialise` over the datasets of a spec; files live in a folder of its own until it is dropped."""
+    """`executor.effects.Materialise` over the datasets of a spec; files live in a folder of its own until it is left."""
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def __enter__(self) -> Materialiser:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
 
     async def __call__(self, ref: str, key: str) -> tuple[Path, str, int, int]:
         """Return (file, SHA-256, rows, bytes) of a reference; `DatasetChanged` (exit 3) when its rows are not those planned."""

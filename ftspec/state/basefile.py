@@ -103,6 +103,7 @@ class _JobLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     engine: str
     scope: str
     attempts: Raw
+    project: str | None = None
     preimage: Raw = _NOTHING
     tags: Raw = _NOTHING
     suffix: str | None = None
@@ -122,6 +123,7 @@ class _JobLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
             engine=_SAME.setdefault(self.engine, self.engine),
             scope=_SAME.setdefault(self.scope, self.scope),
             attempts=self.attempts,  # type: ignore[arg-type] # what the property decodes
+            project=self.project,
             preimage={} if self.preimage is _NOTHING else self.preimage,  # type: ignore[arg-type] # what the property decodes
             tags={} if self.tags is _NOTHING else self.tags,  # type: ignore[arg-type] # what the property decodes
             suffix=self.suffix,
