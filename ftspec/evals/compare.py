@@ -232,6 +232,7 @@ def _notes(grader: str, rows: Sequence[Row], runs: Sequence[EvalRun], by_key: Ma
         best = max(compared, key=lambda row: row.mean or 0.0)
         yield f"`{best.label}` is the best of {len(compared)} on these items: expect a little less on new ones"
     yield from _odd(rows, grader, counts=first)
+    yield from _about_the_judge(grader, runs)
     yield from too_much(grader, runs, by_key)
     absent = [run.label for run in runs if run.measured.items is None]
     if first and absent:
@@ -249,6 +250,19 @@ def _odd(rows: Sequence[Row], grader: str, *, counts: bool) -> Iterator[str]:
             said.append(f"{row.ungraded} not graded by `{grader}`, in none of the figures")
         if said:
             yield f"`{row.label}`: {', '.join(said)}"
+
+
+def _about_the_judge(grader: str, runs: Sequence[EvalRun]) -> Iterator[str]:
+    """Say how far a judge agrees with the other graders, and how often it preferred a place to an answer."""
+    scores = [run.measured.scores[grader] for run in runs if grader in run.measured.scores]
+    for other in dict.fromkeys(other for score in scores for other in score.get("kappa", {})):
+        kappas = [score["kappa"][other] for score in scores if other in score.get("kappa", {})]
+        spread = f"{min(kappas):.2f} to {max(kappas):.2f}" if len(kappas) > 1 else f"{kappas[0]:.2f}"
+        yield f"the judge agrees with `{other}` beyond chance by kappa {spread} (1 is always)"
+    labels = [score.get("labels", {}) for score in scores]
+    swapped, all_pairs = sum(one.get("position", 0) for one in labels), sum(sum(one.values()) for one in labels)
+    if swapped:
+        yield f"the judge preferred the same place both times in {swapped / all_pairs:.0%} of the pairs; they count as ties"
 
 
 def too_much(grader: str, runs: Sequence[EvalRun], by_key: Mapping[str, EvalRun]) -> Iterator[str]:

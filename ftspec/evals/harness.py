@@ -69,3 +69,8 @@ def identity(kind: str, options: Mapping[str, Any], root: Path) -> dict[str, Any
 def words_of(command: str | Sequence[str]) -> list[str]:
     """Return a command as words."""
     return shlex.split(command) if isinstance(command, str) else list(command)
+
+
+def command_text(options: Mapping[str, Any]) -> str:
+    """Return what such an eval runs, as people type it."""
+    return shlex.join(words_of(options["command"])) if "command" in options else f"inspect eval {options['task']}"

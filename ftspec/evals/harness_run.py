@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +19,7 @@ import msgspec
 from ftspec.diagnostics import FtspecError
 from ftspec.evals.base import GraderStopped
 from ftspec.evals.gateway import Gateway
-from ftspec.evals.harness import words_of
+from ftspec.evals.harness import command_text, words_of
 from ftspec.evals.money import Money
 from ftspec.evals.result import EvalResult, Status, Summary, summarise
 from ftspec.evals.samples import GradeRecord, Run, RunHeader, Sample, SampleStore
@@ -63,8 +62,7 @@ async def run_elsewhere(
     """Run the program of an eval against a model and return what it found. Nothing of it is resumed."""
     kind, given = str(task.eval.options["kind"]), task.eval.options
     if not options.allow_code:
-        shown = shlex.join(words_of(given["command"])) if kind == "command" else given["task"]
-        raise GraderStopped(f"eval `{task.eval.name}` runs a program: `{shown}`", help="read it, then add `--allow-code`")
+        raise GraderStopped(f"eval `{task.eval.name}` runs a program: `{command_text(given)}`", help="read it, then add `--allow-code`")
     header = RunHeader(
         key=task.key,
         eval=task.eval.name,

@@ -13,14 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ftspec.diagnostics import Diagnostic, FtspecError, Place, error
-from ftspec.evals.base import check_definition, parse
+from ftspec.diagnostics import Diagnostic, FtspecError, Place, Severity, error
+from ftspec.evals.base import bind, check_definition, parse
 from ftspec.evals.classification import PRESET_GRADER
-from ftspec.evals.code import Code, inlined, read_text
+from ftspec.evals.code import inlined, read_text
 from ftspec.evals.gates import gate_problems, parse_gate
-from ftspec.evals.harness import KINDS, harness_problems, identity
+from ftspec.evals.harness import KINDS, command_text, harness_problems, identity
 from ftspec.evals.items import prompt_problems
 from ftspec.experiment import DesiredEval
+from ftspec.fingerprint import SHORT, digest
+from ftspec.printable import printable
 
 
 def prepare(eval: DesiredEval, *, root: Path) -> tuple[DesiredEval, list[Diagnostic]]:  # noqa: A002 the word for it
@@ -58,8 +60,11 @@ def _prepare_harness(eval: DesiredEval, kind: str, root: Path) -> tuple[DesiredE
             parse_gate(gate)
         except FtspecError as stop:
             wrong.append(stop.message)
-    problems = [error("bad-eval", f"eval `{eval.name}`: {one}", at=eval.at) for one in wrong]
-    return eval if problems else replace(eval, graders={"program": identity(kind, eval.options, root)}), problems
+    if wrong:
+        return eval, [error("bad-eval", f"eval `{eval.name}`: {one}", at=eval.at) for one in wrong]
+    program = identity(kind, eval.options, root)
+    what = f"eval `{eval.name}` runs a program, `{printable(command_text(eval.options))}`, sha256:{digest(program)[:SHORT]}"
+    return replace(eval, graders={"program": program}), [_runs_code(what, at=eval.at)]
 
 
 def prepare_grader(
@@ -70,17 +75,15 @@ def prepare_grader(
         ready = inlined(definition, root)
     except FtspecError as unreadable:
         return None, [error("bad-grader", f"{name}: {unreadable.message}", at=at)]
-    return ready, [error("bad-grader", problem, at=at) for problem in check_definition(name, ready)]
+    problems = [error("bad-grader", problem, at=at) for problem in check_definition(name, ready)]
+    codes = () if problems else bind(ready).code()
+    return ready, problems or [
+        _runs_code(f"the grader `{name}` runs `{code.function}`, sha256:{code.digest[:SHORT]}", at=at) for code in codes
+    ]
 
 
-def code_of(eval: DesiredEval) -> Mapping[str, Code]:  # noqa: A002 the word for it
-    """Return the user code that the graders of a prepared eval run, by grader, for people to see its digest."""
-    found = {}
-    for name, definition in eval.graders.items():
-        grader, _ = parse(definition)
-        for code in grader.code() if grader is not None else ():
-            found[name] = code
-    return found
+def _runs_code(what: str, *, at: Place | None) -> Diagnostic:
+    return Diagnostic(code="runs-code", severity=Severity.INFO, message=what, at=at, help="read it; it runs only with `--allow-code`")
 
 
 def judges_of(eval: DesiredEval) -> frozenset[tuple[str | None, str]]:  # noqa: A002 the word for it

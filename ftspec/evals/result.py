@@ -4,10 +4,13 @@
 `low`, `high` (95 %), `method`, `n` (items), `ungraded`, and where there is a yes or no `passed`
 (share of samples); with repeats `pass@k` and `pass^k` too. Repeats of an item are averaged first.
 Where samples are ungraded, `worst` and `best` are the means if those were at the ends of `range`.
+Graders that give labels have `labels` (how often each), judges have `kappa`: how far their yes and
+no agrees with that of each other grader, beyond chance.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -103,21 +106,26 @@ class EvalResult:
 
 @dataclass(slots=True)
 class _Grader:
-    """Scores of one grader as they come in."""
+    """Scores of one grader as they come in. `verdicts` are those of all answered samples, in order."""
 
     values: list[float] = field(default_factory=list)
     clusters: list[str] = field(default_factory=list)
     items: list[str] = field(default_factory=list)
     passed: list[bool] = field(default_factory=list)
     ungraded: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+    verdicts: list[bool | None] = field(default_factory=list)
 
 
 Bounds = Mapping[str, tuple[float, float] | None]
 """Lowest and highest possible score of each grader, `None` where they are not known."""
 
 
-def summarise(samples: Iterable[Sample], *, bounds: Bounds, labelled: bool = False) -> Summary:
-    """Return the figures of samples for the graders in `bounds`; `labelled` adds the label metrics of a classification."""
+def summarise(samples: Iterable[Sample], *, bounds: Bounds, labelled: bool = False, judges: Iterable[str] = ()) -> Summary:
+    """Return the figures of samples for the graders in `bounds`.
+
+    `labelled` adds the label metrics of a classification; `judges` are graders that ask a model.
+    """
     counts, by_grader, labels = Counts(), {name: _Grader() for name in bounds}, LabelCounts()
     tokens, known = [0, 0], True
     for sample in samples:
@@ -133,17 +141,24 @@ def summarise(samples: Iterable[Sample], *, bounds: Bounds, labelled: bool = Fal
             labels.add(sample.text, sample.reference)
         for name, column in by_grader.items():
             grade = sample.grades.get(name)
+            column.verdicts.append(grade.passed if grade is not None else None)
             if grade is None or grade.score is None:
                 column.ungraded += 1
                 continue
+            if grade.label is not None:
+                column.labels[grade.label] += 1
             column.values.append(grade.score)
             column.clusters.append(sample.group or sample.item)
             column.items.append(sample.item)
             if grade.passed is not None:
                 column.passed.append(grade.passed)
+    scores = {name: _score(column, bounds[name]) for name, column in by_grader.items()}
+    for judge in judges:
+        if agreement := _agreement(judge, by_grader):
+            scores[judge]["kappa"] = agreement
     return Summary(
         counts=counts,
-        scores={name: _score(column, bounds[name]) for name, column in by_grader.items()},
+        scores=scores,
         input_tokens=tokens[0] if known else None,
         output_tokens=tokens[1] if known else None,
         labels=labels.metrics() if labelled else None,
@@ -161,6 +176,8 @@ def _score(column: _Grader, bounds: tuple[float, float] | None) -> dict[str, Any
         "n": interval.n,
         "ungraded": column.ungraded,
     }
+    if column.labels:
+        score["labels"] = dict(sorted(column.labels.items()))
     if column.ungraded:
         low, high = bounds or (min(column.values, default=0.0), max(column.values, default=1.0))
         total, n = sum(column.values), len(column.values) + column.ungraded
@@ -173,6 +190,17 @@ def _score(column: _Grader, bounds: tuple[float, float] | None) -> dict[str, Any
         score["passed"] = _rounded(sum(column.passed) / len(column.passed))
         score.update(_over_repeats(column))
     return score
+
+
+def _agreement(judge: str, by_grader: Mapping[str, _Grader]) -> dict[str, float]:
+    """Return the kappa of a judge with every other grader, on the samples where both said yes or no."""
+    found = {}
+    for name, column in by_grader.items():
+        pairs = [(a, b) for a, b in zip(by_grader[judge].verdicts, column.verdicts, strict=True) if a is not None and b is not None]
+        kappa = statistics.cohen_kappa([a for a, _ in pairs], [b for _, b in pairs])
+        if name != judge and (rounded := _rounded(kappa)) is not None:
+            found[name] = rounded
+    return found
 
 
 def item_scores(samples: Iterable[Sample], graders: Iterable[str]) -> dict[str, dict[str, float | None]]:

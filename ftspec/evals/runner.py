@@ -152,6 +152,7 @@ async def run_eval(
             store.samples(task.key),
             bounds={name: grader.bounds() for name, grader in graders.items()},
             labelled=eval_.options.get("preset") == "classification",
+            judges=[name for name, grader in graders.items() if grader.models()],
         ),
         address=task.address,
         step=task.step,

@@ -172,6 +172,22 @@ def test_notes_say_what_is_odd_and_what_is_small() -> None:
     assert "toys" in text
 
 
+def test_notes_say_how_far_a_judge_can_be_trusted() -> None:
+    """Agreement with the other graders, and a preference for places."""
+    judged = [
+        EvalRun(
+            key=key,
+            eval="e",
+            model=key,
+            measured=Measured(scores={"judge": {"mean": 0.5, "n": 10, "kappa": {"exact": kappa}, "labels": labels}}, counts={}),
+        )
+        for key, kappa, labels in (("a", 0.4, {"win": 5, "position": 5}), ("b", 0.6, {"win": 10}))
+    ]
+    text = notes(*judged)
+    assert "the judge agrees with `exact` beyond chance by kappa 0.40 to 0.60 (1 is always)" in text
+    assert "the judge preferred the same place both times in 25% of the pairs; they count as ties" in text
+
+
 def test_flipped_items_are_shown_with_both_answers() -> None:
     """Won and lost, in the dataset's order, a few of each."""
     tuned = run("tuned", lambda i: i >= 1, base="base", axes={"epochs": 1})

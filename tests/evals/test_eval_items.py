@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ftspec.diagnostics import FtspecError, Severity
+from ftspec.evals import prepare as prepare_module
+from ftspec.evals.codes import pages
 from ftspec.evals.items import EvalItem, eval_items, prompt_problems
-from ftspec.evals.prepare import code_of, judges_of, prepare
+from ftspec.evals.prepare import judges_of, prepare
 from ftspec.experiment import DesiredEval
 
 SYSTEM = {"role": "system", "content": "be brief"}
@@ -145,11 +148,22 @@ def test_the_classification_preset_brings_its_grader(tmp_path: Path) -> None:
     assert list(ready.graders) == ["correct"]
 
 
-def test_code_and_judges_of_an_eval_are_known_without_running_it(tmp_path: Path) -> None:
-    """For people to see digests, and for engines to be opened."""
-    (tmp_path / "g.py").write_text("def compare(a, b):\n    return a == b\n")
+def test_code_is_shown_by_digest_and_judges_are_known_without_running_anything(tmp_path: Path) -> None:
+    """A note for people, with what to type; the engines of judges for who opens them."""
+    (tmp_path / "g.py").write_text("raise SystemExit('it ran')\ndef compare(a, b):\n    return a == b\n")
     judge = {"type": "score_model", "model": "j", "engine": "openai", "input": [{"role": "user", "content": "x"}]}
-    ready, _ = prepare(declared(graders={"code": {"type": "python", "path": "g.py", "function": "compare"}, "judge": judge}), root=tmp_path)
-    assert {name: code.function for name, code in code_of(ready).items()} == {"code": "compare"}
-    assert len(code_of(ready)["code"].digest) == 64
+    ready, notes = prepare(
+        declared(graders={"code": {"type": "python", "path": "g.py", "function": "compare"}, "judge": judge}), root=tmp_path
+    )
+    (note,) = notes
+    assert (note.code, note.severity, note.help) == ("runs-code", Severity.INFO, "read it; it runs only with `--allow-code`")
+    assert re.fullmatch("the grader `code` runs `compare`, sha256:[0-9a-f]{12}", note.message)
     assert judges_of(ready) == {("openai", "j")}
+
+
+def test_every_code_of_evals_has_a_page() -> None:
+    """What is in the source is in the docs, and nothing else."""
+    import inspect
+
+    used = set(re.findall(r'(?:error\(|code=)"([a-z-]+)"', inspect.getsource(prepare_module)))
+    assert used == set(pages())

@@ -11,7 +11,7 @@ from ftspec.diagnostics import FtspecError
 from ftspec.engines.base import EngineError, Refused
 from ftspec.evals.runner import RunOptions
 
-from .conftest import Bench, Scripted, answer, chat_rows
+from .conftest import EXACT, Bench, Scripted, answer, chat_rows
 
 ROWS = chat_rows([("what?", "good")])
 SCORE: dict[str, Any] = {"type": "score_model", "model": "judge", "input": [{"role": "user", "content": "Rate: {{sample.output_text}}"}]}
@@ -189,3 +189,19 @@ def test_the_judges_tokens_are_part_of_the_cost(bench: Bench) -> None:
     prices = {"m": 1.0, "judge": 0.1}
     result = bench.run(engine, rows=ROWS, graders={"judge": SCORE}, price=lambda entry, model, i, o: (prices[model] * i, "USD"))
     assert result.cost == pytest.approx(11.0)
+
+
+def test_judges_are_compared_with_the_other_graders(bench: Bench) -> None:
+    """Kappa of its yes and no with theirs, and how often each label was given."""
+    verdicts = {"q0": "good", "q1": "good", "q2": "bad", "q3": "bad"}
+
+    def reply(model: str, question: str, times: int) -> Any:
+        if model == "m":
+            return answer(question)
+        return answer(json.dumps({"result": verdicts[question.partition(" ")[2][:2]]}))
+
+    rows = chat_rows([("q0", "q0"), ("q1", "no"), ("q2", "no"), ("q3", "no")])
+    scores = bench.run(Scripted(reply), rows=rows, graders={"exact": EXACT, "judge": LABEL}).summary.scores
+    assert scores["judge"]["labels"] == {"bad": 2, "good": 2}
+    assert scores["judge"]["kappa"] == {"exact": 0.5}
+    assert "kappa" not in scores["exact"]

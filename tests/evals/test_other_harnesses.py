@@ -46,7 +46,7 @@ def run(folder: Path, engine: Any, program: str, *, allow: bool = True, price: A
     (folder / "program.py").write_text(program)
     options = {"kind": "command", "command": ["python", "program.py"], **about.pop("options", {})}
     given, problems = prepare(DesiredEval(**{"name": "mine", "dataset": "rows", "graders": {}, "options": options, **about}), root=folder)
-    assert problems == []
+    assert [one.code for one in problems] == ["runs-code"]
     task = EvalTask(eval=given, key="k", items=lambda: eval_items(ROWS), engine=engine, model="m", identity={"name": "m"}, price=price)
     return asyncio.run(run_elsewhere(task, store=SampleStore(folder / "evals"), root=folder, options=RunOptions(allow_code=allow)))
 
