@@ -15,9 +15,9 @@ from ftspec.engines.base import Engine, EngineError
 from ftspec.executor import facts
 from ftspec.executor.journal import Journal
 from ftspec.executor.lane import verdict_facts
+from ftspec.executor.lookup import Absent, Doubt, Verdict, look_up
 from ftspec.executor.matching import Match, differences, open_intent
 from ftspec.executor.result import ApplyOptions, DuplicateJob, Settled, Trouble
-from ftspec.executor.settle import Absent, Doubt, Verdict, look_up
 from ftspec.record import JobError, JobStatus, Origin
 from ftspec.state.base import JobFact
 

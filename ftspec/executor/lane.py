@@ -18,10 +18,10 @@ from ftspec.executor.census import Census, Counted
 from ftspec.executor.clock import rfc3339
 from ftspec.executor.graph import Phase
 from ftspec.executor.launch import Bought, InTheDark, NotBought, NotRecorded, NotTried, buy
+from ftspec.executor.lookup import Absent, Doubt, Verdict, look_up
 from ftspec.executor.matching import SKEW, Match, OpenIntent, open_intent
 from ftspec.executor.polling import Watcher
 from ftspec.executor.result import DuplicateJob
-from ftspec.executor.settle import Absent, Doubt, Verdict, look_up
 from ftspec.executor.sweep import Doubled, Ours, Sweeper, recent
 from ftspec.executor.watch import Look, Watched
 from ftspec.record import JobError, JobStatus, Origin

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 DAY = 86_400.0
 TIMEOUT = 120.0
+STRANGER = "a stranger"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -195,6 +196,27 @@ class Account:
             self.answered[request.idempotency_key] = job.id
         self.tell(f"engine: {job.id} made for {request.key[:6]} #{request.attempt}")
         return job
+
+    def create_foreign(self) -> None:
+        """Take a job request of a stranger."""
+        body = {"model": "another", "training_file": "file-of-a-stranger", "method": {"type": "supervised", "supervised": {}}}
+        at = self.world.now
+        job = Job(
+            id=f"ftjob-{self.dice.getrandbits(32):08x}",
+            key="",
+            nth=1,
+            body=body,
+            created=at,
+            starts=at + 5,
+            ends=at + self.dice.uniform(*self.training),
+            fails=False,
+            odd=False,
+            named=at,
+            shown=at,
+            buyer=STRANGER,
+        )
+        self.jobs[job.id] = job
+        self.tell(f"stranger: {job.id} made")
 
     def _admit(self, request: JobRequest, now: float) -> None:
         for name in ("training_file", "validation_file"):

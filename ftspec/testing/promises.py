@@ -14,6 +14,7 @@ from ftspec.actions import WaitJob
 from ftspec.fingerprint import digest
 from ftspec.record import JobStatus, State
 from ftspec.state.memory import MemoryState, Store
+from ftspec.testing.account import STRANGER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +92,8 @@ def _once(sim: Simulation, states: Sequence[State]) -> None:
     def asked(job: Job | Post) -> str:
         return job.key if kept else digest({name: value for name, value in job.body.items() if name != "metadata"})
 
-    live = [job for job in sim.account.jobs.values() if job.status(sim.world.now) is not JobStatus.FAILED and job.cancelled is None]
+    ours = [job for job in sim.account.jobs.values() if job.buyer != STRANGER]
+    live = [job for job in ours if job.status(sim.world.now) is not JobStatus.FAILED and job.cancelled is None]
     wanted_of: dict[str, set[str]] = {}
     for post in sim.account.posts:
         wanted_of.setdefault(asked(post), set()).add(post.key)
@@ -105,9 +107,12 @@ def _nothing_lost(sim: Simulation, states: Sequence[State]) -> None:
     """I2: every job and file on the engine is in state."""
     recorded = {a.engine_job_id for state in states for r in state.jobs.values() for a in r.attempts}
     recorded |= {one for state in states for r in state.jobs.values() for one in r.duplicates}
-    lost = [job.id for job in sim.account.jobs.values() if job.id not in recorded]
+    lost = [job.id for job in sim.account.jobs.values() if job.id not in recorded and job.buyer != STRANGER]
     if lost:
         raise BrokenPromise(f"I2: {lost} are not in state")
+    stolen = [job.id for job in sim.account.jobs.values() if job.id in recorded and job.buyer == STRANGER]
+    if stolen:
+        raise BrokenPromise(f"I2: {stolen} were bought by somebody else")
     names = {file.name for state in states for file in state.files.values()}
     strays = [file.id for file in sim.account.files.values() if file.name not in names]
     if strays:

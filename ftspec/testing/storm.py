@@ -123,8 +123,8 @@ class Scenario:
     rival: float | None = None
     """When a second clone, with a state of its own, starts to apply."""
     training: tuple[float, float] = (20.0, 120.0)
-    crowd: int = 0
-    """Jobs of strangers on the account."""
+    strangers: tuple[float, ...] = ()
+    """When somebody else buys a job on the same account, without our labels."""
 
 
 def scenario(seed: int) -> Scenario:
@@ -202,5 +202,6 @@ def scenario(seed: int) -> Scenario:
         gaps=[dice.choice((0.0, 1.0, 60.0, 900.0)) for _ in runs],
         intruder=dice.uniform(0, 30) if sometimes() < 0.1 else None,
         rival=rival,
+        strangers=tuple(dice.uniform(0, 200) for _ in range(dice.choice((0, 0, 0, 0, 1, 2)))),
         training=(1.0, 15.0) if rules.in_process else (600.0, 5000.0) if sometimes() < 0.04 else (20.0, 120.0),
     )

@@ -28,9 +28,12 @@ from typing import TYPE_CHECKING, Any
 from ftspec.actions import Plan
 from ftspec.engines.base import Engine
 from ftspec.engines.request import job_body
-from ftspec.executor import ApplyOptions, ApplyResult, Stop, execute, import_job, mark_absent, settle
+from ftspec.executor.apply import execute
 from ftspec.executor.clock import rfc3339
+from ftspec.executor.doubt import import_job, mark_absent, settle
+from ftspec.executor.interrupt import Stop
 from ftspec.executor.journal import StateNotWritten
+from ftspec.executor.result import ApplyOptions, ApplyResult
 from ftspec.planner import plan
 from ftspec.planner.prices import PriceTable
 from ftspec.planner.request import PlanRequest
@@ -187,6 +190,8 @@ class Simulation:
         self.account = Account(world=self.world, dice=self.dice, rules=of.rules, weather=of.weather, training=of.training, tell=self.tell)
         self.mine = Store()
         self.runs = 0
+        self.decisions = 0
+        """How often a person had to say what became of a launch."""
         self.done: list[Run] = []
 
     def tell(self, what: str) -> None:
@@ -223,6 +228,8 @@ class Simulation:
             self._later(of.rival, rival, CALMLY)
         if of.intruder is not None:
             self._later(of.intruder, self.mine, CALMLY)
+        for after in of.strangers:
+            self.world.at(self.world.now + after, self.account.create_foreign)
         for mishap, gap in zip(of.runs, of.gaps, strict=True):
             self.apply(self.mine, mishap)
             self._pass(gap)
@@ -286,6 +293,7 @@ class Simulation:
                 for record in state.jobs.values():
                     if not record.in_doubt:
                         continue
+                    self.decisions += 1
                     there = sorted(job.id for job in self.account.jobs.values() if job.key == record.key and job.id not in recorded)
                     if there:
                         self.tell(f"person: {record.address} is {there[0]}")
