@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ftspec.experiment import EngineEntry, Spec
     from ftspec.pipeline.project import Project
     from ftspec.profile import Profile
+    from ftspec.record import State
     from ftspec.server.inprocess import EngineApp
 
 
@@ -37,6 +38,7 @@ class Session:
         self._open: dict[str, Engine] = {}
         self._apps: list[EngineApp] = []
         self._ignored: set[str] = set()
+        self._owners: dict[str, str] = {}
 
     async def __aenter__(self) -> Session:
         return self
@@ -48,6 +50,14 @@ class Session:
         for app in self._apps:
             app.close()
         self._apps.clear()
+
+    def remember(self, state: State) -> None:
+        """Let engines with several keys know which key owns which recorded job, file and model."""
+        for record in state.jobs.values():
+            for attempt in record.attempts:
+                if attempt.owner is not None:
+                    things = (attempt.engine_job_id, attempt.training_file, attempt.validation_file, attempt.model and f"model {attempt.model}")
+                    self._owners.update((thing, attempt.owner) for thing in things if thing)
 
     def entry(self, name: str) -> EngineEntry:
         """Return the engine entry `name` of the spec (`FtspecError`: there is none)."""
@@ -74,6 +84,7 @@ class Session:
                 environ=self._environ,
                 trust=TrustStore.load(self._environ, project_root=self.project.root),
                 app_factory=self._app,
+                owners=self._owners,
             )
         return self._open[name]
 
@@ -91,8 +102,8 @@ class Session:
     def _app(self, entry: EngineEntry) -> Any:
         """Return the server app of an engine that runs in this process; its records are under `.ftspec/`."""
         from ftspec.evals.grading import SyncGraders
-        from ftspec.server.inprocess import sandbox_app
+        from ftspec.server.inprocess import engine_app
 
-        app = sandbox_app(self.project.private / entry.type, grade=SyncGraders())
+        app = engine_app(entry, self.project.private / entry.type, grade=SyncGraders(), folder=self.project.root)
         self._apps.append(app)
         return app

@@ -1,4 +1,6 @@
-"""The sandbox engine inside this process: an ASGI app, no port, no key.
+"""Engines of ftspec inside this process: an ASGI app, no port, no key.
+
+What trains is found by name: the engine type `x` is `ftspec.server.trainers.x.trainer`.
 
 ```python
 with sandbox_app(Path(".ftspec/sandbox")) as app:
@@ -8,6 +10,9 @@ with sandbox_app(Path(".ftspec/sandbox")) as app:
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from ftspec.diagnostics import FtspecError
@@ -18,7 +23,6 @@ from ftspec.server.trainers.sandbox import SandboxTrainer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from starlette.applications import Starlette
     from starlette.types import Receive, Scope, Send
@@ -79,8 +83,28 @@ def sandbox_app(
     return EngineApp(create_app(store, trainer, api_keys=api_keys, local_only=local_only), store, trainer)
 
 
-def in_process_app(entry: EngineEntry, *, root: Path, grade: Grade = simple_grade) -> EngineApp:
-    """Return the app of an engine entry that runs in this process; its records are in `root/sandbox`."""
-    if entry.type != "sandbox":
+def engine_app(
+    entry: EngineEntry,
+    root: Path,
+    *,
+    grade: Grade = simple_grade,
+    folder: Path = Path(),
+    api_keys: Mapping[str, str] | None = None,
+    local_only: bool = False,
+) -> EngineApp:
+    """Return the app of an engine entry that ftspec serves itself, over the records in `root`.
+
+    Relative paths of the entry's settings are relative to `folder`. `FtspecError`: a setting is
+    wrong, or ftspec does not serve this type.
+    """
+    name = f"ftspec.server.trainers.{entry.type.replace('-', '_')}"
+    if importlib.util.find_spec(name) is None:
         raise FtspecError(f"engine `{entry.name}` of type `{entry.type}` does not run in this process", help="give it a `base_url`")
-    return sandbox_app(root / entry.type, grade=grade)
+    trainer: Trainer = importlib.import_module(name).trainer(root, grade=grade, options=entry.options, folder=folder, entry=entry.name)
+    store = Store(root)
+    return EngineApp(create_app(store, trainer, api_keys=api_keys, local_only=local_only), store, trainer)
+
+
+def in_process_app(entry: EngineEntry, *, root: Path, grade: Grade = simple_grade) -> EngineApp:
+    """Return the app of an engine entry that runs in this process; its records are in `root/server`."""
+    return engine_app(entry, root / "server", grade=grade)

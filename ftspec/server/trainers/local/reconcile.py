@@ -1,0 +1,125 @@
+"""What should run, made so: level-triggered, by whoever looks, under one lock for a root.
+
+`sweep` compares every open job with its worker: one that vanished is started again (at most
+`max_attempts` times), one that was put down in order goes on when it should, and waiting jobs get
+free slots in the order in which they were bought. Nothing here is kept in memory.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from ftspec.server.durable import exclusive
+from ftspec.server.trainers.base import JobFailure
+from ftspec.server.trainers.local.executors import Submission
+from ftspec.server.trainers.local.run import LocalRun
+from ftspec.server.trainers.run_folder import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ftspec.server.trainers.local.executors import Executor
+    from ftspec.server.trainers.local.settings import Settings
+
+log = logging.getLogger("ftspec.server.local")
+
+_GRACE = 60
+WORKER = "ftspec.server.trainers.local.worker"
+
+
+class Reconciler:
+    """Keeps the jobs of one root going."""
+
+    def __init__(self, root: Path, settings: Settings, executor: Executor, *, now: Callable[[], float] = time.time) -> None:
+        self._root = root
+        self._settings = settings
+        self._executor = executor
+        self._now = now
+        self._open = root / "open"
+
+    def run(self, job_id: str) -> LocalRun:
+        """Return the folder of a job."""
+        return LocalRun(self._root / "runs" / job_id)
+
+    def open(self, job_id: str) -> None:
+        """Have a described job looked after."""
+        self._open.mkdir(parents=True, exist_ok=True)
+        (self._open / job_id).touch()
+
+    def sweep(self) -> None:
+        """Look after all open jobs, unless another process is doing so."""
+        if not self._open.is_dir():
+            return
+        with exclusive(self._root / "sweep.lock", wait=False) as held:
+            if held:
+                self._sweep()
+
+    def _sweep(self) -> None:
+        waiting: list[LocalRun] = []
+        taken: set[int] = set()
+        for path in self._open.iterdir():
+            run = self.run(path.name)
+            handle = run.handle()
+            placement = self._executor.poll(handle["handle"]) if handle.get("handle") else "gone"
+            if placement != "gone":
+                taken.add(handle["slot"])
+            if (result := run.result()) is not None:
+                self._settle(path, run, result, alive=placement != "gone")
+            elif placement == "gone" and not run.paused and run.described and not self._given_up(run):
+                waiting.append(run)
+        waiting.sort(key=lambda run: (run.description()["created_at"], run.path.name))
+        for run in waiting:
+            slot = next(number for number in range(len(taken) + 1) if number not in taken)
+            if self._executor.slots is not None and slot >= self._executor.slots:
+                return
+            self._submit(run, slot)
+            taken.add(slot)
+
+    def _settle(self, path: Path, run: LocalRun, result: Result, *, alive: bool) -> None:
+        """Forget a job that has ended, once its worker has, too."""
+        if not alive:
+            path.unlink(missing_ok=True)
+            run.tidy()
+        elif self._now() - result.finished_at > _GRACE:
+            self._executor.cancel(run.handle()["handle"], force=True)
+
+    def _given_up(self, run: LocalRun) -> bool:
+        """Count a worker that vanished; too many of them end the job."""
+        handle = run.handle()
+        if not handle.get("handle"):
+            return False
+        ended = run.ended_attempts()
+        lost = handle["lost"] + (ended == handle["ended"])
+        if lost > handle["lost"]:
+            log.warning("a worker vanished", extra={"job": run.path.name, "lost": lost})
+        run.set_handle({**handle, "handle": None, "lost": lost, "ended": ended, "submission": handle["submission"] + 1})
+        if lost < self._settings.max_attempts:
+            return False
+        message = f"{lost} workers vanished without a word; `worker.log` in the job's folder may say why."
+        if run.finish(Result(status="failed", finished_at=int(self._now()), error=JobFailure(code="worker_lost", message=message))):
+            run.say(f"The job failed: {message}", now=self._now(), level="error", error_code="worker_lost", error_param=None)
+        return True
+
+    def _submit(self, run: LocalRun, slot: int) -> None:
+        handle = {"submission": 1, "lost": 0, "ended": 0, **run.handle(), "handle": None, "slot": slot}
+        run.set_handle(handle)  # the name of the submission is known before it is made, so that it is made once
+        gpus = self._settings.gpus if isinstance(self._settings.gpus, int) else len(self._settings.gpus or (0,))
+        submission = Submission(
+            run=run.path,
+            name=f"{run.path.name}-{handle['submission']}",
+            command=(self._settings.python or sys.executable, "-m", WORKER, str(run.path)),
+            environment={"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"},
+            cpus=self._settings.cpus or 4,
+            gpus=gpus,
+        )
+        try:
+            placed = self._executor.submit(submission, slot=slot)
+        except OSError as error:  # the backend is away: the next sweep tries again, under the same name
+            log.warning("cannot submit", extra={"job": run.path.name, "error": type(error).__name__})
+            return
+        run.set_handle({**handle, "handle": dict(placed)})
+        log.info("submitted", extra={"job": run.path.name, "submission": submission.name})
