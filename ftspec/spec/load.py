@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import gc
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from ftspec.diagnostics import Diagnostic, Severity, error, fold_repeated, has_errors
 from ftspec.experiment import Spec
-from ftspec.printable import printable
+from ftspec.printable import printable, redacted
 from ftspec.spec import sections, validated
 from ftspec.spec.expand import Declared, expand
 from ftspec.spec.paths import Roots
@@ -112,7 +112,7 @@ def _ordered(problems: Sequence[Diagnostic], sources: Sequence[Source]) -> list[
         place = one.at
         return (order.get(place.path, len(order)), place.line, place.column) if place is not None else (-1, 0, 0)
 
-    shown = fold_repeated(sorted(dict.fromkeys(problems), key=position))
+    shown = fold_repeated(sorted(dict.fromkeys(map(_without_secrets, problems)), key=position))
     if len(shown) <= MOST_SHOWN:
         return shown
     more = len(shown) - MOST_SHOWN
@@ -128,6 +128,12 @@ class _Merged:
     mappings: dict[str, dict[str, Given]] = field(default_factory=lambda: {name: {} for name in _MAPPINGS})
     lists: dict[str, list[Given]] = field(default_factory=lambda: {name: [] for name in _LISTS})
     once: dict[str, Given] = field(default_factory=dict)
+
+
+def _without_secrets(problem: Diagnostic) -> Diagnostic:
+    """Return the diagnostic without keys that were pasted where a name belongs."""
+    help_text = redacted(problem.help) if problem.help else problem.help
+    return replace(problem, message=redacted(problem.message), help=help_text)
 
 
 class _Loading:
