@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 
+from ftspec.server.trainers.sandbox import objectives
+from ftspec.server.trainers.sandbox.bases import BASES
+from ftspec.server.trainers.sandbox.rows import read
+
 GRADER = {"type": "string_check", "operation": "eq", "input": "{{sample.output_text}}", "reference": "{{item.answer}}"}
 
 
@@ -125,7 +129,10 @@ print(objective.learner.network.fingerprint())
 def test_the_bits_do_not_depend_on_threads(tmp_path, rows):
     """The number of threads that numerical libraries may use changes nothing."""
     path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows(256, seed=1)))
+    data = rows(256, seed=1)
+    for number, row in enumerate(data):  # many words, so that the matrices are large
+        row["messages"][1]["content"] += "".join(f" w{number * 7 % 600 + i}" for i in range(4))
+    path.write_text("".join(json.dumps(row) + "\n" for row in data))
     marks = set()
     for threads in ("1", "4"):
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
@@ -157,6 +164,28 @@ def test_replies_of_words_never_seen_are_copied_from_the_prompt(caller):
     ]
     job = caller.train(model="sandbox-small", training_file=caller.upload(rows), hyperparameters={"n_epochs": 5})
     assert caller.ask(job["fine_tuned_model"], "Where is the purple zeppelin?") == "Arr, where be th' purple zeppelin?"
+
+
+def test_rows_beyond_the_room_for_prepared_ones_are_prepared_again_with_the_same_result(tmp_path, rows, monkeypatch):
+    """Memory stays bounded for large files, and the bits do not depend on it."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows(20, seed=1)))
+    marks = set()
+    for room in (0, 1000, 10_000_000):
+        monkeypatch.setattr(objectives, "_KEPT_FEATURES", room)
+        objective = objectives.Supervised(BASES["sandbox-nano"].network(), read(path, "supervised"), [], seed=1)
+        for start in (0, 10, 0, 10):
+            objective.learn(range(start, start + 10), rate=0.02)
+        marks.add(objective.learner.network.fingerprint())
+    assert len(marks) == 1
+
+
+def test_a_prompt_of_any_length_can_be_answered(caller):
+    """Prompts of no words, and of more words than the learner looks at, have answers."""
+    assert caller.ask("sandbox-nano", "") == ""
+    answer = caller.ask("sandbox-nano", " ".join(str(i) for i in range(5000)), max_tokens=3000)
+    assert answer.split()[:3] == ["0", "1", "2"]
+    assert answer.split()[-1] == "4999"
 
 
 def test_the_system_message_and_earlier_turns_decide(caller):

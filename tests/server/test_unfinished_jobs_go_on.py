@@ -97,7 +97,7 @@ def test_the_records_of_a_spec_are_in_its_private_folder_and_only_shipped_engine
     """`in_process_app` serves a sandbox entry; any other type needs an address."""
     entry = EngineEntry(name="e", type="sandbox", scope="e")
     in_process_app(entry, root=tmp_path).close()
-    assert (tmp_path / "sandbox" / "server.sqlite3").exists()
+    assert list(tmp_path.rglob("server.sqlite3"))
     with pytest.raises(FtspecError, match="does not run in this process"):
         in_process_app(EngineEntry(name="e", type="openai", scope="e"), root=tmp_path)
 

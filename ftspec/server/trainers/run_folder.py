@@ -30,12 +30,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+Level = Literal["info", "warn", "error"]
 METRICS_FILE = "step_metrics.csv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """How a job ended. `step` is the checkpoint that is its model; `hyperparameters` the resolved ones."""
+    """How a job ended. `step` is the checkpoint that is its model; `hyperparameters` the resolved ones.
+
+    `events` are the last words about it: they are part of the end, so that nobody sees one
+    without the other.
+    """
 
     status: Literal["succeeded", "failed", "cancelled"]
     finished_at: int
@@ -43,6 +48,19 @@ class Result:
     hyperparameters: Mapping[str, Any] | None = None
     step: int | None = None
     error: JobFailure | None = None
+    events: tuple[TrainingEvent, ...] = ()
+
+
+def event(message: str, *, now: float, level: Level = "info", **data: Any) -> TrainingEvent:
+    """Return an event; one about a `step` is a metrics event."""
+    return TrainingEvent(
+        id=f"ftevent-{secrets.token_hex(12)}",
+        created_at=int(now),
+        level=level,
+        message=message,
+        type="metrics" if "step" in data else "message",
+        data=data,
+    )
 
 
 class RunFolder:
@@ -97,8 +115,8 @@ class RunFolder:
         content = self._json("result.json")
         if content is None:
             return None
-        error = content.pop("error")
-        return Result(**content, error=JobFailure(**error) if error else None)
+        error, events = content.pop("error"), content.pop("events", ())
+        return Result(**content, error=JobFailure(**error) if error else None, events=tuple(TrainingEvent(**said) for said in events))
 
     def finish(self, result: Result) -> bool:
         """End the job for good; `False` where somebody ended it first."""
@@ -118,20 +136,12 @@ class RunFolder:
         (self.path / "PAUSED").unlink(missing_ok=True)
         sync_folder(self.path)
 
-    def say(self, message: str, *, now: float, level: Literal["info", "warn", "error"] = "info", **data: Any) -> None:
-        """Append an event; one with `data` is a metrics event unless `data` is about an error."""
-        event = {
-            "id": f"ftevent-{secrets.token_hex(12)}",
-            "created_at": int(now),
-            "level": level,
-            "message": message,
-            "type": "metrics" if "step" in data else "message",
-            "data": data,
-        }
+    def say(self, message: str, *, now: float, level: Level = "info", **data: Any) -> None:
+        """Append an `event`."""
         with (self.path / "events.jsonl").open("ab") as file:
             if file.tell() and not self._ends_with_newline():
                 file.write(b"\n")  # a writer died within its line: the rest of it is no event
-            file.write(json.dumps(event).encode() + b"\n")
+            file.write(json.dumps(asdict(event(message, now=now, level=level, **data))).encode() + b"\n")
 
     def _ends_with_newline(self) -> bool:
         with (self.path / "events.jsonl").open("rb") as file:
@@ -139,16 +149,17 @@ class RunFolder:
             return file.read(1) == b"\n"
 
     def events(self) -> list[TrainingEvent]:
-        """Return what was said, oldest first. A line that broke off is no event."""
+        """Return what was said, oldest first, the last words last. A line that broke off is no event."""
+        result = self.result()
         try:
             lines = (self.path / "events.jsonl").read_bytes().split(b"\n")
         except FileNotFoundError:
-            return []
+            lines = []
         events = []
         for line in lines:
             with contextlib.suppress(ValueError):
                 events.append(TrainingEvent(**json.loads(line)))
-        return events
+        return [*events, *(result.events if result else ())]
 
     def save_checkpoint(self, step: int, metrics: Mapping[str, float | None], write: Callable[[Path], None], *, now: float) -> None:
         """Save what `write` puts into a folder as the checkpoint of a step, unless it is there already."""

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
 _MASK, _POSITIVE = (1 << 32) - 1, (1 << 31) - 1
 _BAG = 64
+_CROSSED = 32
 _HISTORY = 32
 _PROMPT = 2048
+_SYSTEM = frozenset({"system", "developer"})
 _START = code("")
 
 
@@ -67,27 +69,34 @@ class View:
     weights: Floats
 
 
+def _turns(messages: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [message["content"] for message in messages if message["role"] not in _SYSTEM]
+
+
+def prompt_of(messages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the words that a reply walks along: those of the last turn."""
+    turns = _turns(messages)
+    words = pieces(turns[-1]) if turns else []
+    return words if len(words) <= _PROMPT else words[: _PROMPT // 2] + words[-_PROMPT // 2 :]
+
+
 class Context:
     """A conversation up to the reply: the words that the reply walks along, and what stands around them."""
 
     def __init__(self, messages: Sequence[Mapping[str, Any]]) -> None:
-        texts = [(str(message["role"]), str(message["content"])) for message in messages]
-        system = "\n".join(text for role, text in texts if role in {"system", "developer"})
-        turns = [text for role, text in texts if role not in {"system", "developer"}]
-        last = turns[-1] if turns else ""
-        words = pieces(last)
-        self.prompt = words if len(words) <= _PROMPT else words[: _PROMPT // 2] + words[-_PROMPT // 2 :]
-        self.tokens = sum(len(pieces(text)) for _, text in texts)
+        system = "\n".join(message["content"] for message in messages if message["role"] in _SYSTEM)
+        turns = _turns(messages)
+        self.prompt = prompt_of(messages)
         self._codes = [code(word) for word in self.prompt]
-        self._bag = _codes(self.prompt, _BAG)
+        bag = _codes(self.prompt, _BAG)
+        self._crossed = bag[:_CROSSED]
         self._always = _part(
             (np.array([_mix(1, code(system))] if system else [], dtype=np.int32), 1.0),
             (_mix_all(2, _codes(pieces(system), _HISTORY)), 0.5),
             (_mix_all(3, _codes((word for text in turns[:-1] for word in pieces(text)), _HISTORY)), 0.5),
-            (_mix_all(4, self._bag), 1.0),
+            (_mix_all(4, bag), 1.0),
         )
-        self._first = _part((_mix_all(5, np.array(grams(last), dtype=np.uint32)), 1.0)) if last else None
-        self._crosses: dict[tuple[int, int], View] = {}
+        self._first = _part((_mix_all(5, np.array(grams(turns[-1]), dtype=np.uint32)), 1.0)) if self.prompt else None
 
     def view(self, walk: Walk) -> View:
         """Return what the next step sees."""
@@ -119,10 +128,8 @@ class Context:
 
     def _cross(self, one: int, two: int) -> View:
         """Return the words of the prompt crossed with the last word and with the two last: what it is about, at this place."""
-        if (one, two) not in self._crosses:
-            both = (one * 31 + two) & _MASK
-            self._crosses[one, two] = _part((_mix_all(6, self._bag, one), 0.7), (_mix_all(7, self._bag, both), 0.7))
-        return self._crosses[one, two]
+        both = (one * 31 + two) & _MASK
+        return _part((_mix_all(6, self._crossed, one), 0.7), (_mix_all(7, self._crossed, both), 0.7))
 
 
 def _part(*bags: tuple[Ints, float]) -> View:

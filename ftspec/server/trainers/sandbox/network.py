@@ -4,15 +4,16 @@ The hidden vector is the weighted sum of feature embeddings, an action's score i
 with the action's output vector plus a bias. One step of RMSProp moves everything that a batch
 touched. Features that training never touched count as nothing.
 
-All sums go through `einsum`, which uses no BLAS: the same bits come out whatever the number
-of threads. Initial values are a hash of (seed, row, column), so they depend on no library.
+The same bits come out whatever the number of threads: matrices are multiplied in tiles that
+are too small for any BLAS to share out. Initial values are a hash of (seed, row, column), so
+they depend on no library.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np  # noqa: TID253 loaded only when something is trained or asked
 
@@ -34,6 +35,8 @@ _UNKNOWN = np.float32(-13.8)
 """Log probability of a word that the model has never seen: about one in a million."""
 _DECAY_DENSE, _DECAY_ROWS = 0.98, 0.9
 _EPSILON = np.float32(1e-4)
+_TILE = 64
+"""OpenBLAS uses one thread for up to 64 * 64 * 64 products."""
 
 
 def noise(seed: int, rows: Sequence[int] | Ints, width: int) -> Floats:
@@ -45,6 +48,21 @@ def noise(seed: int, rows: Sequence[int] | Ints, width: int) -> Floats:
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     state ^= state >> np.uint64(31)
     return ((state >> np.uint64(40)).astype(np.float64) / 2**23 - 1.0).astype(np.float32)
+
+
+def product(left: Floats, right: Floats) -> Floats:
+    """Return the matrix product, summed in an order that does not depend on the number of threads."""
+    (height, depth), width = left.shape, right.shape[1]
+    if max(height, depth, width) <= _TILE:
+        return left @ right
+    result = np.zeros((height, width), dtype=np.float32)
+    for top in range(0, height, _TILE):
+        for start in range(0, width, _TILE):
+            target = result[top : top + _TILE, start : start + _TILE]
+            for middle in range(0, depth, _TILE):
+                inner = slice(middle, middle + _TILE)
+                target += left[top : top + _TILE, inner] @ right[inner, start : start + _TILE]
+    return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +115,33 @@ class Network:
         self.buckets = buckets
         self.vocabulary = list(vocabulary)
         self.index = {word: number for number, word in enumerate(self.vocabulary) if number >= len(SPECIAL)}
-        self.features = features
-        self.embeddings = embeddings
         self.outputs = outputs
         self.biases = biases
+        self._count = len(features)
+        self._features = features
+        self._embeddings = embeddings
         self._row = np.full(buckets, -1, dtype=np.int32)
-        self._row[features] = np.arange(len(features), dtype=np.int32)
+        self._row[features] = np.arange(self._count, dtype=np.int32)
 
     @property
     def width(self) -> int:
         """How many numbers describe a feature."""
         return int(self.outputs.shape[1])
+
+    @property
+    def features(self) -> Ints:
+        """The features that the model knows, in the order in which it met them."""
+        return self._features[: self._count]
+
+    @property
+    def embeddings(self) -> Floats:
+        """What describes each of them."""
+        return self._embeddings[: self._count]
+
+    @property
+    def room(self) -> int:
+        """How many features there is room for before the table has to grow."""
+        return len(self._embeddings)
 
     @classmethod
     def base(cls, *, seed: int, width: int, buckets: int, biases: Sequence[float]) -> Network:
@@ -138,13 +172,16 @@ class Network:
 
     def know(self, features: Ints) -> None:
         """Learn to see these features, each with the embedding that the base has for it."""
-        new = np.setdiff1d(features & (self.buckets - 1), self.features).astype(np.int32)
-        both = np.concatenate([self.features, new])
-        order = np.argsort(both, kind="stable")
-        drawn = noise(self.seed, new, self.width) * np.float32(self.width**-0.5)
-        self.features = both[order]
-        self.embeddings = np.concatenate([self.embeddings, drawn])[order]
-        self._row[self.features] = np.arange(len(both), dtype=np.int32)
+        places = features & (self.buckets - 1)
+        new = np.unique(places[self._row[places] < 0])
+        count = self._count + len(new)
+        if count > self.room:
+            self._features = grown(self._features, count)
+            self._embeddings = grown(self._embeddings, count)
+        self._features[self._count : count] = new
+        self._embeddings[self._count : count] = noise(self.seed, new, self.width) * np.float32(self.width**-0.5)
+        self._row[new] = np.arange(self._count, count, dtype=np.int32)
+        self._count = count
 
     def fingerprint(self) -> str:
         """Return a hash of every bit of the model."""
@@ -172,7 +209,7 @@ class Network:
         return hidden
 
     def _log_probabilities(self, hidden: Floats, at_end: npt.NDArray[np.bool_]) -> Floats:
-        scores: Floats = np.einsum("tk,vk->tv", hidden, self.outputs) + self.biases
+        scores: Floats = product(hidden, self.outputs.T) + self.biases
         scores[at_end, MOVES] = _IMPOSSIBLE
         scores -= scores.max(axis=1, keepdims=True)
         scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
@@ -197,6 +234,13 @@ class Network:
         return scores
 
 
+def grown(array: Any, count: int) -> Any:
+    """Return a larger copy of a table: room for `count` rows and as many again, the new ones empty."""
+    larger = np.zeros((2 * count, *array.shape[1:]), dtype=array.dtype)
+    larger[: len(array)] = array
+    return larger
+
+
 class Learner:
     """RMSProp over one network, which it changes."""
 
@@ -205,22 +249,19 @@ class Learner:
         self._steps = 0
         self._outputs = np.zeros_like(network.outputs)
         self._biases = np.zeros_like(network.biases)
-        self._embeddings = np.zeros_like(network.embeddings)
-        self._touches = np.zeros(len(network.embeddings), dtype=np.int32)
+        self._squares = np.zeros((network.room, network.width), dtype=np.float32)
+        self._touches = np.zeros(network.room, dtype=np.int32)
 
     def know(self, features: Ints) -> None:
         """Let the network see more features."""
-        network, before = self.network, self.network.features
-        network.know(features)
-        if len(network.features) == len(before):
-            return
-        places = np.searchsorted(network.features, before)
-        squares, touches = np.zeros_like(network.embeddings), np.zeros(len(network.features), dtype=np.int32)
-        squares[places], touches[places] = self._embeddings, self._touches
-        self._embeddings, self._touches = squares, touches
+        self.network.know(features)
+        if len(self._squares) < self.network.room:
+            self._squares = grown(self._squares, self.network.room)
+            self._touches = grown(self._touches, self.network.room)
 
     def learn(self, steps: Steps, importance: Floats, *, rate: float) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """Raise the log probability of each right action by its `importance`; return what `judge` said before."""
+        self.know(steps.buckets)
         network = self.network
         rows, weights, sizes = network._known(steps)  # noqa: SLF001 the two are one machine in two parts
         hidden = network._hidden(rows, weights, sizes)  # noqa: SLF001
@@ -231,9 +272,9 @@ class Learner:
         gradient = np.exp(log_probabilities)
         gradient[every, steps.actions] -= 1.0
         gradient *= importance[:, None]
-        to_hidden: Floats = np.einsum("tv,vk->tk", gradient, network.outputs)
+        to_hidden = product(gradient, network.outputs)
         self._steps += 1
-        self._move(network.outputs, self._outputs, np.einsum("tv,tk->vk", gradient, hidden), np.float32(rate))
+        self._move(network.outputs, self._outputs, product(gradient.T, hidden), np.float32(rate))
         self._move(network.biases, self._biases, gradient.sum(axis=0), np.float32(rate))
         self._move_rows(rows, np.repeat(to_hidden, sizes, axis=0) * weights[:, None], np.float32(rate))
         return right, hits
@@ -253,7 +294,7 @@ class Learner:
         starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
         touched, total = ordered[starts], np.add.reduceat(gradient[order], starts, axis=0)
         self._touches[touched] += 1
-        squares = self._embeddings[touched] * np.float32(_DECAY_ROWS) + np.float32(1 - _DECAY_ROWS) * total * total
-        self._embeddings[touched] = squares
+        squares = self._squares[touched] * np.float32(_DECAY_ROWS) + np.float32(1 - _DECAY_ROWS) * total * total
+        self._squares[touched] = squares
         bias = (1 - _DECAY_ROWS ** self._touches[touched].astype(np.float64)).astype(np.float32)
         self.network.embeddings[touched] -= rate * total / (np.sqrt(squares / bias[:, None]) + _EPSILON)

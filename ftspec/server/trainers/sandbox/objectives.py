@@ -11,6 +11,7 @@ import math
 import random
 import re
 from collections import Counter
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np  # noqa: TID253 loaded only when something is trained or asked
@@ -18,14 +19,14 @@ import numpy as np  # noqa: TID253 loaded only when something is trained or aske
 from ftspec.diagnostics import FtspecError
 from ftspec.server.graders import sample_of
 from ftspec.server.trainers.sandbox.bases import samples
-from ftspec.server.trainers.sandbox.features import Context
+from ftspec.server.trainers.sandbox.features import Context, prompt_of
 from ftspec.server.trainers.sandbox.network import Learner, Network, Steps
 from ftspec.server.trainers.sandbox.transducer import Walk, align
-from ftspec.server.trainers.sandbox.words import pieces
+from ftspec.server.trainers.sandbox.words import count, pieces
 from ftspec.server.trainers.sandbox.writing import write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from ftspec.server.trainers.base import Grade
     from ftspec.server.trainers.sandbox.rows import Reply, Row, Task
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 Figures = dict[str, float]
 _REPLY_WORDS = 256
 _MINIBATCH = 8
+_KEPT_FEATURES = 10_000_000
+"""How many features of prepared steps are kept (8 bytes each); what is beyond is prepared again each time."""
 
 
 class Objective(Protocol):
@@ -54,45 +57,54 @@ class Objective(Protocol):
         ...
 
 
-class _Speller:
-    """Turns replies into steps of one network's actions."""
+class _Spelled:
+    """Replies as steps of one network's actions, made when they are needed and kept while there is room."""
 
-    def __init__(self, start: Network, replies: Sequence[Reply], *, seed: int) -> None:
-        texts = [pieces(reply.text) for reply in replies]
-        often = Counter(word for words in texts for word in set(words))
-        self._common: Callable[[str], bool] = lambda word: often[word] >= max(3, 0.02 * len(texts)) or word in start.index
-        self._contexts: dict[int, Context] = {}
-        aligned = [self._align(reply) for reply in replies]
-        words = {action for actions in aligned for action in actions if isinstance(action, str)}
-        self.network = start.with_words(words, seed=seed)
-        self.steps = [self._spell(reply, actions) for reply, actions in zip(replies, aligned, strict=True)]
-        if self.steps:
-            self.network.know(np.unique(np.concatenate([steps.buckets for steps in self.steps])))
+    def __init__(self, replies: Sequence[Reply], actions: Sequence[Sequence[int | str]], network: Network) -> None:
+        self._replies = replies
+        self._actions = actions
+        self._network = network
+        self._kept: dict[int, Steps] = {}
+        self._room = _KEPT_FEATURES
 
-    def spell(self, reply: Reply) -> Steps:
-        """Return the steps of a reply that is not learned from."""
-        return self._spell(reply, self._align(reply))
+    def __len__(self) -> int:
+        return len(self._replies)
 
-    def _context(self, reply: Reply) -> Context:
-        key = id(reply.context)
-        if key not in self._contexts:
-            self._contexts[key] = Context(reply.context)
-        return self._contexts[key]
+    def __getitem__(self, place: int) -> Steps:
+        if place in self._kept:
+            return self._kept[place]
+        steps = self._spell(Context(self._replies[place].context), self._actions[place])
+        if self._room > 0:
+            self._room -= len(steps.buckets)
+            self._kept[place] = steps
+        return steps
 
-    def _align(self, reply: Reply) -> list[int | str]:
-        return align(self._context(reply).prompt, pieces(reply.text), common=self._common)
-
-    def _spell(self, reply: Reply, actions: Sequence[int | str]) -> Steps:
-        context, vocabulary = self._context(reply), self.network.vocabulary
+    def _spell(self, context: Context, actions: Sequence[int | str]) -> Steps:
         walk = Walk(context.prompt)
         views, at_end, numbers = [], [], []
         for action in actions:
-            number = action if isinstance(action, int) else self.network.index.get(action, -1)
+            number = action if isinstance(action, int) else self._network.index.get(action, -1)
             views.append(context.view(walk))
             at_end.append(walk.at_end)
             numbers.append(number)
-            walk.take(number, action if isinstance(action, str) else vocabulary[number])
+            walk.take(number, action if isinstance(action, str) else "")
         return Steps.of(views, at_end, numbers)
+
+
+def _spelled(start: Network, replies: Sequence[Reply], unseen: Sequence[Reply], *, seed: int) -> tuple[Network, _Spelled, _Spelled]:
+    """Return a copy of `start` that has the words to write `replies`, these as steps, and as such those that are only judged."""
+    often = Counter(word for reply in replies for word in set(pieces(reply.text)))
+    enough = max(3, 0.02 * len(replies))
+
+    def common(word: str) -> bool:
+        return often[word] >= enough or word in start.index
+
+    def actions(reply: Reply) -> list[int | str]:
+        return align(prompt_of(reply.context), pieces(reply.text), common=common)
+
+    learned = [actions(reply) for reply in replies]
+    network = start.with_words({action for row in learned for action in row if isinstance(action, str)}, seed=seed)
+    return network, _Spelled(replies, learned, network), _Spelled(unseen, [actions(reply) for reply in unseen], network)
 
 
 def _few(rows: Sequence[Any], step: int | None) -> Sequence[Any]:
@@ -104,36 +116,49 @@ def _few(rows: Sequence[Any], step: int | None) -> Sequence[Any]:
 
 
 def _tokens(rows: Sequence[Row]) -> list[int]:
-    return [sum(len(pieces(text)) for text in row.texts) for row in rows]
+    return [count(row.texts) for row in rows]
+
+
+def _places(rows: Sequence[Row]) -> list[range]:
+    """Return where the replies of each row stand among the replies of all."""
+    ends = list(accumulate((len(row.replies) for row in rows), initial=0))
+    return [range(start, end) for start, end in pairwise(ends)]
+
+
+def _sides(rows: Sequence[Row]) -> list[Reply]:
+    """Return both sides of each pair, the preferred one first."""
+    return [side for row in rows if row.pair for side in (row.pair.preferred, row.pair.other)]
 
 
 class Supervised:
     """Raises the probability of the replies in the rows."""
 
     def __init__(self, start: Network, rows: Sequence[Row], validation: Sequence[Row], *, seed: int) -> None:
-        speller = _Speller(start, [reply for row in rows for reply in row.replies], seed=seed)
-        steps = iter(speller.steps)
-        self._rows = [Steps.join([next(steps) for _ in row.replies]) for row in rows]
-        self._validation = [Steps.join([speller.spell(reply) for reply in row.replies]) for row in validation]
+        replies, unseen = ([reply for row in part for reply in row.replies] for part in (rows, validation))
+        network, self._steps, self._unseen = _spelled(start, replies, unseen, seed=seed)
+        self._places = _places(rows)
         self._row_tokens, self._tokens = _tokens(rows), 0
-        self.learner = Learner(speller.network)
+        self.learner = Learner(network)
         self.size = len(rows)
 
     def learn(self, batch: Sequence[int], *, rate: float) -> Figures:
         """Learn the replies of some rows."""
-        steps = Steps.join([self._rows[i] for i in batch])
+        steps = Steps.join([self._steps[place] for i in batch for place in self._places[i]])
         self._tokens += sum(self._row_tokens[i] for i in batch)
         right, hits = self.learner.learn(steps, np.full(len(steps), 1 / len(steps), dtype=np.float32), rate=rate)
         return {"train_loss": -float(right.mean()), "train_mean_token_accuracy": float(hits.mean())}
 
     def validate(self, *, step: int | None) -> Figures:
         """Return loss and accuracy on validation rows."""
-        rows = _few(self._validation, step)
-        if not rows:
+        places = _few(range(len(self._unseen)), step)
+        if not places:
             return {}
-        right, hits = self.learner.network.judge(Steps.join(rows))
+        judged = [self.learner.network.judge(self._unseen[place]) for place in places]
+        steps = sum(len(right) for right, _ in judged)
+        loss = -sum(float(right.sum(dtype=np.float64)) for right, _ in judged) / steps
+        accuracy = sum(int(hits.sum()) for _, hits in judged) / steps
         prefix = "full_valid" if step is None else "valid"
-        return {f"{prefix}_loss": -float(right.mean()), f"{prefix}_mean_token_accuracy": float(hits.mean())}
+        return {f"{prefix}_loss": loss, f"{prefix}_mean_token_accuracy": accuracy}
 
     def tokens(self) -> int:
         """Return the tokens of all messages, each time they were shown."""
@@ -144,40 +169,39 @@ class Preference:
     """DPO: raises how much likelier the preferred reply is than the other, measured against the model it started from."""
 
     def __init__(self, start: Network, rows: Sequence[Row], validation: Sequence[Row], *, seed: int, beta: float) -> None:
-        sides = [side for row in rows if row.pair for side in (row.pair.preferred, row.pair.other)]
-        speller = _Speller(start, sides, seed=seed)
-        self._pairs = list(zip(speller.steps[::2], speller.steps[1::2], strict=True))
-        pairs = [row.pair for row in validation if row.pair]
-        self._validation = [(speller.spell(pair.preferred), speller.spell(pair.other)) for pair in pairs]
-        self.learner = Learner(speller.network)
-        self.size, self._beta = len(self._pairs), beta
-        self._reference = [self._margin(pair) for pair in self._pairs]
-        self._validation_reference = [self._margin(pair) for pair in self._validation]
+        network, self._steps, self._unseen = _spelled(start, _sides(rows), _sides(validation), seed=seed)
+        self.learner = Learner(network)
+        for place in range(len(self._steps)):
+            self.learner.know(self._steps[place].buckets)
+        self.size, self._beta = len(rows), beta
+        self._reference = [self._margin(self._steps, i) for i in range(self.size)]
+        self._unseen_reference = [self._margin(self._unseen, i) for i in range(len(validation))]
         self._row_tokens, self._tokens = _tokens(rows), 0
 
-    def _margin(self, pair: tuple[Steps, Steps]) -> float:
-        preferred, other = (float(self.learner.network.judge(side)[0].sum(dtype=np.float64)) for side in pair)
+    def _margin(self, steps: _Spelled, pair: int) -> float:
+        """Return how much likelier the preferred side of a pair is: its sides stand one after the other."""
+        preferred, other = (float(self.learner.network.judge(steps[2 * pair + side])[0].sum(dtype=np.float64)) for side in (0, 1))
         return preferred - other
 
     def learn(self, batch: Sequence[int], *, rate: float) -> Figures:
         """Learn which of two replies is better."""
         self._tokens += sum(self._row_tokens[i] for i in batch)
-        margins = [self._beta * (self._margin(self._pairs[i]) - self._reference[i]) for i in batch]
+        margins = [self._beta * (self._margin(self._steps, i) - self._reference[i]) for i in batch]
         parts, importance = [], []
         for i, margin in zip(batch, margins, strict=True):
             pull = self._beta * _sigmoid(-margin) / len(batch)
-            for side, sign in zip(self._pairs[i], (1.0, -1.0), strict=True):
-                parts.append(side)
-                importance.append(np.full(len(side), sign * pull, dtype=np.float32))
+            for side, sign in enumerate((1.0, -1.0)):
+                parts.append(self._steps[2 * i + side])
+                importance.append(np.full(len(parts[-1]), sign * pull, dtype=np.float32))
         self.learner.learn(Steps.join(parts), np.concatenate(importance), rate=rate)
         return _preference_figures("train", margins)
 
     def validate(self, *, step: int | None) -> Figures:
         """Return loss and preferred rate on validation pairs."""
-        rows = _few(list(zip(self._validation, self._validation_reference, strict=True)), step)
-        if not rows:
+        pairs = _few(range(len(self._unseen_reference)), step)
+        if not pairs:
             return {}
-        margins = [self._beta * (self._margin(pair) - reference) for pair, reference in rows]
+        margins = [self._beta * (self._margin(self._unseen, i) - self._unseen_reference[i]) for i in pairs]
         return _preference_figures("full_valid" if step is None else "valid", margins)
 
     def tokens(self) -> int:
@@ -229,21 +253,22 @@ class Reinforcement:
         self._samples, self._eval_samples = samples(settings["compute_multiplier"]), settings["eval_samples"]
         self._grader, self._grade = grader, grade
         self._patience = min(settings["batch_size"], self.size)
-        self._contexts: dict[int, Context] = {}
+        self._contexts: dict[int, tuple[Context, int]] = {}
         self._tokens = self._graded = self._ungraded = 0
 
-    def _context(self, task: Task) -> Context:
+    def _context(self, task: Task) -> tuple[Context, int]:
+        """Return what a reply sees of a prompt, and how many tokens the prompt has."""
         if id(task) not in self._contexts:
-            self._contexts[id(task)] = Context(task.context)
+            self._contexts[id(task)] = Context(task.context), count(message["content"] for message in task.context)
         return self._contexts[id(task)]
 
     def _try(self, task: Task) -> tuple[Steps, float]:
         """Return the steps of a drawn reply and its reward."""
-        context = self._context(task)
+        context, tokens = self._context(task)
         actions = list(write(self.learner.network, context, temperature=1.0, top_p=1.0, chance=self._chance, limit=_REPLY_WORDS))
         text = "".join(action.text for action in actions)
         reward = self._reward(text, task)
-        self._tokens += context.tokens + len(actions)
+        self._tokens += tokens + len(actions)
         return Steps.of([a.view for a in actions], [a.at_end for a in actions], [a.action for a in actions]), reward
 
     def _reward(self, text: str, task: Task) -> float:
@@ -268,7 +293,6 @@ class Reinforcement:
                 parts.append(steps)
                 importance.append(np.full(len(steps), (reward - mean) / (len(tries) * len(batch)), dtype=np.float32))
         steps, pull = Steps.join(parts), np.concatenate(importance)
-        self.learner.know(np.unique(steps.buckets))
         right, _ = self.learner.learn(steps, pull, rate=rate)
         return {"train_loss": -float((right * pull).sum()), "train_mean_reward": sum(rewards) / len(rewards)}
 

@@ -26,7 +26,7 @@ from ftspec.server.trainers.base import (
     TrainingCheckpoint,
     TrainingEvent,
 )
-from ftspec.server.trainers.run_folder import Result, RunFolder
+from ftspec.server.trainers.run_folder import Result, RunFolder, event
 from ftspec.server.trainers.sandbox.bases import BASES
 from ftspec.server.trainers.workers import Workers
 
@@ -90,9 +90,14 @@ class SandboxTrainer:
         """End the job for good; training notices at its next step."""
         run = self._run(job.id)
         run.create()
-        if not run.finish(Result(status="cancelled", finished_at=int(self._now()), hyperparameters=run.progress().hyperparameters)):
+        result = Result(
+            status="cancelled",
+            finished_at=int(self._now()),
+            hyperparameters=run.progress().hyperparameters,
+            events=(event("The job was cancelled", now=self._now()),),
+        )
+        if not run.finish(result):
             raise _over(run)
-        run.say("The job was cancelled", now=self._now())
         return run.progress()
 
     def pause(self, job: TrainingJob) -> JobProgress:
@@ -125,13 +130,14 @@ class SandboxTrainer:
         """Begin an answer."""
         from ftspec.server.trainers.sandbox.features import Context
         from ftspec.server.trainers.sandbox.rows import flattened
+        from ftspec.server.trainers.sandbox.words import count
 
         unsupported = [*(["tools"] if request.tools else []), *request.options]
         if unsupported:
             message = f"The sandbox is a toy learner: it does not support '{unsupported[0]}'."
             raise TrainerRefusal(Problem(message=message, param=unsupported[0], code="unsupported_parameter"))
         try:
-            context = Context([flattened(message) for message in request.messages])
+            messages = [flattened(message) for message in request.messages]
         except ValueError as error:
             raise TrainerRefusal(
                 Problem(message=f"Invalid value for 'messages': {error}.", param="messages", code="invalid_value")
@@ -142,7 +148,9 @@ class SandboxTrainer:
             problem = Problem(message=f"The weights of `{model.name}` were deleted.", param="model", code="model_not_found")
             raise TrainerRefusal(problem) from None
         return Completion(
-            prompt_tokens=context.tokens, fingerprint=f"fp_sandbox_toy_{fingerprint[:12]}", tokens=_answer(network, context, request)
+            prompt_tokens=count(message["content"] for message in messages),
+            fingerprint=f"fp_sandbox_toy_{fingerprint[:12]}",
+            tokens=_answer(network, Context(messages), request),
         )
 
     def discard(self, model: ModelSource) -> None:

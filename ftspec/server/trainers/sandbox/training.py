@@ -15,7 +15,7 @@ import numpy as np  # noqa: TID253 loaded only when something is trained or aske
 
 from ftspec.diagnostics import FtspecError
 from ftspec.server.trainers.base import JobFailure
-from ftspec.server.trainers.run_folder import Result
+from ftspec.server.trainers.run_folder import Result, event
 from ftspec.server.trainers.sandbox import weights
 from ftspec.server.trainers.sandbox.bases import BASE_RATE, resolved
 from ftspec.server.trainers.sandbox.network import noise
@@ -91,7 +91,7 @@ class Attempt:
             objective = self._prepare()
             self._train(objective)
         except Failed as failed:
-            self._end(Result(status="failed", finished_at=int(self._now()), hyperparameters=self._settings or None, error=failed.failure))
+            self._fail(failed.failure)
 
     def _say(self, message: str, **more: Any) -> None:
         self._run.say(message, now=self._now(), **more)
@@ -203,23 +203,23 @@ class Attempt:
 
     def _succeed(self, objective: Objective, total: int, table: _Table) -> None:
         self._run.write_metrics(table.text())
-        self._say(f"New fine-tuned model created: {self._job.model_name}")
-        self._say("The job has successfully completed")
-        self._end(
+        words = (f"New fine-tuned model created: {self._job.model_name}", "The job has successfully completed")
+        self._run.finish(
             Result(
                 status="succeeded",
                 finished_at=int(self._now()),
                 trained_tokens=objective.tokens(),
                 hyperparameters=self._settings,
                 step=total,
+                events=tuple(event(message, now=self._now()) for message in words),
             )
         )
 
-    def _end(self, result: Result) -> None:
-        if self._run.finish(result) and result.error:
-            self._say(
-                f"The job failed: {result.error.message}", level="error", error_code=result.error.code, error_param=result.error.param
-            )
+    def _fail(self, failure: JobFailure) -> None:
+        data = {"error_code": failure.code, "error_param": failure.param}
+        said = event(f"The job failed: {failure.message}", now=self._now(), level="error", **data)
+        settings = self._settings or None
+        self._run.finish(Result(status="failed", finished_at=int(self._now()), hyperparameters=settings, error=failure, events=(said,)))
 
 
 _SPOKEN = (

@@ -8,6 +8,10 @@ from __future__ import annotations
 import re
 import zlib
 from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _PIECE = re.compile(r"\s*(?:\w{1,32}|[^\w\s])|\s+\Z")
 
@@ -15,6 +19,11 @@ _PIECE = re.compile(r"\s*(?:\w{1,32}|[^\w\s])|\s+\Z")
 def pieces(text: str) -> list[str]:
     """Return the words and signs of a text, each with its leading white space."""
     return _PIECE.findall(text)
+
+
+def count(texts: Iterable[str]) -> int:
+    """Return how many tokens some texts have."""
+    return sum(len(pieces(text)) for text in texts)
 
 
 @lru_cache(maxsize=65536)
