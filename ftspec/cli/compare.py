@@ -50,7 +50,7 @@ def command(
     from ftspec.diagnostics import FtspecError
     from ftspec.evals.compare import compare
     from ftspec.evals.comparison_text import to_csv, to_json, to_text
-    from ftspec.pipeline.evaluating import eval_runs, write_inspect_logs
+    from ftspec.pipeline.evaluating import eval_runs, unfinished, write_inspect_logs
     from ftspec.pipeline.planning import load, state_of, want
     from ftspec.planner.selectors import select as selected
 
@@ -59,6 +59,8 @@ def command(
     _console.show(odd)
     runs = eval_runs(wanted, state, addresses=selected(select, wanted.jobs, state) if select else None)
     runs = [run for run in runs if not evals or run.eval in evals]
+    for record in unfinished(wanted, state):
+        _console.warn(f"{record.name} on {record.address or record.model} is not finished, and left out: run `ftspec eval`")
     if not runs:
         raise FtspecError("nothing has been evaluated yet", help="run `ftspec apply`, or `ftspec eval`")
     axes = {axis: None for run in runs for axis in run.axes}

@@ -15,8 +15,8 @@ from ftspec.cli._options import project_options
 if TYPE_CHECKING:
     from ftspec.actions import RunEval
     from ftspec.evals.runner import Progress
-    from ftspec.pipeline.evaluating import Evaluation
     from ftspec.pipeline.project import Project
+    from ftspec.pipeline.questions import Evaluation
     from ftspec.record import RecordedEval
 
 GATE_FAILED = 5
@@ -61,8 +61,8 @@ def command(  # noqa: PLR0913 click passes each option
         ftspec eval gpt-4.1-mini --engine openai --eval holdout
     """
     from ftspec.evals.runner import RunOptions
-    from ftspec.pipeline.evaluating import Question, evaluate
     from ftspec.pipeline.planning import load, want
+    from ftspec.pipeline.questions import Question, evaluate
 
     wanted = want(load(project))
     question = Question(models=models, evals=evals, engine=engine, checkpoint=checkpoint, fresh=fresh, with_base=not no_base)

@@ -15,12 +15,16 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 from ftspec.diagnostics import FtspecError
 from ftspec.printable import printable
 
-LARGEST = 1 << 20
+Wall = Literal["bubblewrap", "namespace", "process"]
+WALLS: Final[tuple[Wall, ...]] = ("bubblewrap", "namespace", "process")
+"""What can be around user code, the strongest first (`ftspec.evals.isolation`)."""
+
+LARGEST: Final = 1 << 20
 """Bytes of a file that a grader or prompt names."""
 
 

@@ -47,6 +47,11 @@ class Gateway:
         """Where the harness asks."""
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
 
+    @property
+    def refusal(self) -> str:
+        """What was said when the budget was used up."""
+        return self._money.refusal
+
     async def __aenter__(self) -> Self:
         try:
             import uvicorn
@@ -110,7 +115,7 @@ class Gateway:
             return _error(400, "this address does not stream")
         if not self._money.fits(self._in_flight):
             self.over_budget = True
-            return _error(402, "the budget of this eval allows no further answer")
+            return _error(402, self._money.refusal)
         self._in_flight += 1
         try:
             answer = await self._engine.chat(

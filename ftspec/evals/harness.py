@@ -32,12 +32,12 @@ _OPTIONS: Final[Mapping[str, frozenset[str]]] = {
     "command": frozenset({"command", "timeout", "env"}),
     "inspect": frozenset({"task", "limit", "args", "timeout", "env", "python"}),
 }
-_COMMON: Final = frozenset({"kind", "preset", "group_by", "max_connections", "isolation"})
+COMMON_OPTIONS: Final = frozenset({"kind", "preset", "group_by", "max_connections", "isolation"})
 
 
 def harness_problems(kind: str, options: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with the options of such an eval."""
-    unknown = sorted(set(options) - _OPTIONS[kind] - _COMMON)
+    unknown = sorted(set(options) - _OPTIONS[kind] - COMMON_OPTIONS)
     problems = [f"options.{name}: `kind: {kind}` has no such option" for name in unknown]
     needed = "command" if kind == "command" else "task"
     value = options.get(needed)

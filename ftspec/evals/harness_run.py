@@ -116,7 +116,7 @@ async def _found(task: EvalTask, kind: str, folder: Path, root: Path, gateway: G
         command = _command(task, kind, folder)
         problem = await _run(command, environment, root, folder / "harness.log", float(task.eval.options.get("timeout", _TIMEOUT)))
         if gateway.over_budget:
-            return HarnessOutput(), f"the budget of {task.eval.budget:g} allows no further answer"
+            return HarnessOutput(), gateway.refusal
         if problem is not None:
             return HarnessOutput(), problem
         if kind == "inspect":

@@ -30,13 +30,10 @@ import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from ftspec.evals.base import GraderStopped
-from ftspec.evals.code import Code, CodeError
-
-Wall = Literal["bubblewrap", "namespace", "process"]
-WALLS: Final[tuple[Wall, ...]] = ("bubblewrap", "namespace", "process")
+from ftspec.evals.code import WALLS, Code, CodeError, Wall
 
 LIMITS: Final = {"RLIMIT_AS": 2 << 30, "RLIMIT_FSIZE": 0, "RLIMIT_NOFILE": 64, "RLIMIT_CORE": 0}
 ENVIRONMENT: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

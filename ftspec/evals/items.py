@@ -49,6 +49,8 @@ def eval_items(rows: Iterable[bytes], *, prompt: Any = None) -> Iterator[EvalIte
         seen[digest] += 1
         again = seen[digest]
         row = msgspec.json.decode(line)
+        if not _has_messages(row):
+            raise BadItem(f"row {index + 1} of the eval's dataset has `messages` that are not messages")
         item = _with_reference(row)
         yield EvalItem(
             id=digest if again == 1 else f"{digest}-{again}",
@@ -59,9 +61,15 @@ def eval_items(rows: Iterable[bytes], *, prompt: Any = None) -> Iterator[EvalIte
         )
 
 
+def _has_messages(row: dict[str, Any]) -> bool:
+    """Whether `messages` are messages, where there are any."""
+    messages = row.get("messages", [])
+    return isinstance(messages, list) and all(isinstance(message, dict) for message in messages)
+
+
 def _with_reference(row: dict[str, Any]) -> dict[str, Any]:
     messages = row.get("messages")
-    if not isinstance(messages, list) or not messages or messages[-1].get("role") != "assistant":
+    if not messages or messages[-1].get("role") != "assistant":
         return row
     answer = messages[-1]
     derived = {"reference": _text(answer.get("content")), "reference_tools": answer.get("tool_calls") or []}

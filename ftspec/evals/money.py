@@ -67,6 +67,13 @@ class Money:
         return self.spent + average * (in_flight + 1) <= self._budget
 
     @property
+    def refusal(self) -> str:
+        """Why no further sample fits."""
+        if self.spent is None:
+            return f"the price of an answer is not known, so the budget of {self._budget:g} cannot be kept"
+        return f"the budget of {self._budget:g} allows no further answer"
+
+    @property
     def careful(self) -> bool:
         """Whether nobody knows yet what a sample costs, so that only one may be in flight."""
         return self._budget is not None and self._samples == 0

@@ -16,9 +16,9 @@ from typing import Any
 from ftspec.diagnostics import Diagnostic, FtspecError, Place, Severity, error
 from ftspec.evals.base import bind, check_definition, parse
 from ftspec.evals.classification import PRESET_GRADER
-from ftspec.evals.code import inlined, read_text
+from ftspec.evals.code import WALLS, inlined, read_text
 from ftspec.evals.gates import gate_problems, parse_gate
-from ftspec.evals.harness import KINDS, command_text, harness_problems, identity
+from ftspec.evals.harness import COMMON_OPTIONS, KINDS, command_text, harness_problems, identity
 from ftspec.evals.items import prompt_problems
 from ftspec.experiment import DesiredEval
 from ftspec.fingerprint import SHORT, digest
@@ -35,6 +35,7 @@ def prepare(eval: DesiredEval, *, root: Path) -> tuple[DesiredEval, list[Diagnos
         declared = {"correct": PRESET_GRADER}
     graders: dict[str, dict[str, Any]] = {}
     prompt, problems = _prompt(eval, root)
+    problems += [error("bad-eval", f"eval `{eval.name}`: {one}", at=eval.at) for one in _option_problems(eval.options)]
     for name, definition in declared.items():
         ready, wrong = prepare_grader(name, definition, root=root, at=eval.grader_places.get(name, eval.at))
         problems += wrong
@@ -47,6 +48,13 @@ def prepare(eval: DesiredEval, *, root: Path) -> tuple[DesiredEval, list[Diagnos
             found = [stop.message]
         problems += [error("bad-gate", one, at=eval.at) for one in found]
     return replace(eval, graders=graders, prompt=prompt), problems
+
+
+def _option_problems(options: Mapping[str, Any]) -> list[str]:
+    problems = [f"options.{name}: an eval that is graded here has no such option" for name in sorted(set(options) - COMMON_OPTIONS)]
+    if options.get("isolation", WALLS[0]) not in WALLS:
+        problems.append(f"isolation: must be one of {', '.join(f'`{wall}`' for wall in WALLS)}")
+    return problems
 
 
 def _prepare_harness(eval: DesiredEval, kind: str, root: Path) -> tuple[DesiredEval, list[Diagnostic]]:  # noqa: A002 the word for it

@@ -28,6 +28,7 @@ from ftspec.evals.result import Counts, EvalResult, Status, summarise
 from ftspec.evals.samples import GradeRecord, Run, RunHeader, Sample, SampleStore
 from ftspec.evals.template import Reference, as_text
 from ftspec.fingerprint import digest
+from ftspec.printable import printable
 
 if TYPE_CHECKING:
     from ftspec.engines.base import ChatAnswer
@@ -216,7 +217,7 @@ def _start_code(graders: Mapping[str, Grader], options: RunOptions) -> dict[Code
         except CodeError as error:
             for one in processes.values():
                 one.close()
-            raise GraderStopped(f"the grader `{code.function}` cannot run: {error}") from None
+            raise GraderStopped(f"the grader `{code.function}` cannot run: {printable(str(error))}") from None
     return processes
 
 
@@ -270,7 +271,7 @@ class _Crew:
     async def _worker(self, todo: Iterator[tuple[EvalItem, int]]) -> None:
         while self.error is None and (pair := next(todo, None)) is not None:
             if not self._money.fits(self._in_flight):
-                self._stop("budget", f"the budget of {self._eval.budget:g} allows no further sample")
+                self._stop("budget", self._money.refusal)
                 return
             await self._one(*pair)
 

@@ -1,16 +1,15 @@
 """Evals with everything around them: rows, engines, prices, samples on disk, facts in state.
 
-`Evaluator` is the executor's `Evaluate`; `evaluate` is `ftspec eval`; `eval_runs` is what
-`ftspec compare` compares, and `gate_verdicts` what `require:` makes of it. Which runs belong to the
-spec as it is now is decided by keys alone: a record counts if its key is what the eval and
-the record's model give today.
+`Evaluator` is the executor's `Evaluate`; `eval_runs` is what `ftspec compare` compares, and
+`gate_verdicts` what `require:` makes of it. Which runs belong to the spec as it is now is decided
+by keys alone: a record counts if its key is what the eval and the record's model give today.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from ftspec.evals.items import EvalItem
     from ftspec.evals.runner import Progress, RunOptions
     from ftspec.evals.samples import SampleStore
-    from ftspec.experiment import DesiredEval, Spec
+    from ftspec.experiment import DesiredEval
     from ftspec.pipeline.planning import Planned, Wanted
     from ftspec.pipeline.project import Project
     from ftspec.pipeline.session import Session
@@ -158,186 +157,17 @@ class Evaluator:
         return job.base_model if job is not None else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What `ftspec eval` was asked for.
-
-    `models` are selectors of jobs, or names of models on `engine`; none: every eval run that
-    the spec wants and whose model exists. `evals` limits which; `checkpoint` is a step, or `*`.
-    """
-
-    models: tuple[str, ...] = ()
-    evals: tuple[str, ...] = ()
-    engine: str | None = None
-    checkpoint: str | None = None
-    fresh: bool = False
-    with_base: bool = True
-
-
-def eval_actions(wanted: Wanted, state: State, question: Question) -> list[RunEval]:
-    """Return the eval runs that a question means, recorded ones included, bases first."""
-    named = _evals_named(wanted.spec, question.evals)
-    found: dict[str, RunEval] = {}
-    for one, asked in _asked(wanted, state, question, named):
-        action = _action(wanted, one, asked)
-        found.setdefault(action.key, action)
-    return sorted(found.values(), key=lambda action: (action.eval.name, action.address is not None))
-
-
-def _evals_named(spec: Spec, names: Sequence[str]) -> list[DesiredEval]:
-    if not spec.evals:
-        raise FtspecError("the spec declares no evals", help="add `evals:` to it; see `ftspec schema`")
-    unknown = [name for name in names if name not in spec.evals]
-    if unknown:
-        raise FtspecError(f"no spec declares an eval `{unknown[0]}`", help=f"declared: {', '.join(sorted(spec.evals))}")
-    return [one for name, one in spec.evals.items() if not names or name in names]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """A model to ask: whose it is, where, and its name."""
-
-    identity: Mapping[str, Any]
-    engine: str
-    model: str
-    address: str | None = None
-    step: int | None = None
-
-
-def _asked(wanted: Wanted, state: State, question: Question, evals: Sequence[DesiredEval]) -> Iterator[tuple[DesiredEval, _Asked]]:
-    from ftspec.planner.selectors import select
-
-    by_address = {one.job.address: one for one in wanted.jobs}
-    chosen: set[str] = set(by_address) if not question.models else set()
-    names: list[str] = []
-    for text in question.models:
-        try:
-            chosen |= select([text], wanted.jobs, state)
-        except FtspecError:
-            names.append(text)
-    for name in names:
-        for one in evals:
-            yield one, _by_name(wanted.spec, name, question.engine)
-    for address in (address for address in by_address if address in chosen):
-        job = by_address[address]
-        for one in evals:
-            if question.evals or question.models or one.name in job.job.evals:
-                for asked in _of_job(job, one, state, question):
-                    yield one, asked
-
-
-def _by_name(spec: Spec, name: str, engine: str | None) -> _Asked:
-    used = dict.fromkeys(job.engine for job in spec.jobs)
-    if engine is None and len(used) != 1:
-        raise FtspecError(f"`{name}` is no job of the spec", help="if it is a model, name its engine: `--engine NAME`")
-    engine = engine or next(iter(used))
-    if engine not in spec.engines:
-        raise FtspecError(f"no spec declares an engine `{engine}`", help=f"declared: {', '.join(sorted(spec.engines))}")
-    return _Asked(identity={"scope": spec.engines[engine].scope, "name": name}, engine=engine, model=name)
-
-
-def _of_job(job: Identified, one: DesiredEval, state: State, question: Question) -> Iterator[_Asked]:
-    record = state.jobs.get(job.key)
-    if record is None or record.model is None:
-        return
-    engine, address = job.job.engine, job.job.address
-    if question.with_base and one.compare_to is not None:
-        base = _base_model(job, one, state)
-        if base is not None:
-            yield _Asked(
-                identity=_base_identity(job, one),
-                engine=engine,
-                model=base,
-                address=job.job.parent if "job" in _base_identity(job, one) else None,
-            )
-    if question.checkpoint is None:
-        yield _Asked(identity={"job": job.key}, engine=engine, model=record.model, address=address)
-    if question.checkpoint is not None or "job@checkpoints" in one.models:
-        for checkpoint in record.last.checkpoints:
-            if question.checkpoint in (None, "*", str(checkpoint.step)) and checkpoint.model != record.model:
-                identity = {"job": job.key, "step": checkpoint.step}
-                yield _Asked(identity=identity, engine=engine, model=checkpoint.model, address=address, step=checkpoint.step)
-
-
-def _base_identity(job: Identified, one: DesiredEval) -> dict[str, Any]:
+def base_identity(job: Identified, one: DesiredEval) -> dict[str, Any]:
     """Return the identity of the model that a job's model is compared with."""
     if one.compare_to not in (None, "base"):
         return {"scope": job.job.scope, "name": one.compare_to}
     return {"job": job.parent_key} if job.parent_key is not None else {"scope": job.job.scope, "name": job.job.base_model}
 
 
-def _base_model(job: Identified, one: DesiredEval, state: State) -> str | None:
-    identity = _base_identity(job, one)
-    if "name" in identity:
-        return str(identity["name"])
-    parent = state.jobs.get(identity["job"])
-    return parent.model if parent is not None else None
-
-
-def _keys(wanted: Wanted | Planned, one: DesiredEval) -> EvalKeys:
+def eval_keys(wanted: Wanted | Planned, one: DesiredEval) -> EvalKeys:
+    """Return what gives the keys of an eval's runs, as the spec and its datasets are now."""
     dataset = wanted.datasets[one.dataset].key
     return EvalKeys(dataset=dataset, prompt=one.prompt, sampling=one.sampling, graders=one.graders, repeat=one.repeat)
-
-
-def _action(wanted: Wanted, one: DesiredEval, asked: _Asked) -> RunEval:
-    from ftspec.actions import Reason, RunEval
-
-    keys, facts = _keys(wanted, one), wanted.datasets[one.dataset]
-    return RunEval(
-        eval=one,
-        key=keys.key(asked.identity),
-        preimage=keys.preimage(asked.identity),
-        dataset_key=facts.key,
-        address=asked.address,
-        engine=asked.engine,
-        scope=wanted.spec.engines[asked.engine].scope,
-        model=asked.model,
-        samples=facts.rows * one.repeat,
-        reason=Reason.NOT_EVALUATED,
-        step=asked.step,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """What `ftspec eval` did: new and reused records, by key."""
-
-    actions: tuple[RunEval, ...]
-    records: Mapping[str, RecordedEval]
-    reused: frozenset[str] = field(default_factory=frozenset)
-
-
-async def evaluate(
-    wanted: Wanted,
-    question: Question,
-    *,
-    options: RunOptions,
-    watch: Callable[[RunEval, Progress], None] | None = None,
-    talk: Callable[[RunEval, RecordedEval | None], None] | None = None,
-) -> Evaluation:
-    """Run what a question means and is not recorded yet. `talk` hears of each run as it begins (no record) and ends."""
-    from ftspec.pipeline.planning import state_of
-    from ftspec.pipeline.session import Session
-
-    project, spec = wanted.project, wanted.spec
-    with state_of(project, spec).lock("eval") as writer:
-        state = writer.read()
-        actions = eval_actions(wanted, state, question)
-        if not actions:
-            raise FtspecError("there is no model to evaluate yet", help="train one with `ftspec apply`, or name one: `ftspec eval MODEL`")
-        recorded = {a.key: state.evals[a.key] for a in actions if a.key in state.evals and state.evals[a.key].status == "succeeded"}
-        missing = [action for action in actions if question.fresh or action.key not in recorded]
-        async with Session(project, spec) as session:
-            evaluator = Evaluator(wanted, session, writer, options=options, watch=watch)
-            for action in missing:
-                if talk is not None:
-                    talk(action, None)
-                job_key = action.preimage["model"].get("job")
-                record = await evaluator(action, model=action.model or "", job_key=job_key, engine=session.engine(action.engine))
-                recorded[action.key] = record
-                if talk is not None:
-                    talk(action, record)
-    return Evaluation(actions=tuple(actions), records=recorded, reused=frozenset(recorded) - {action.key for action in missing})
 
 
 def eval_runs(wanted: Wanted | Planned, state: State, *, addresses: Iterable[str] | None = None) -> list[EvalRun]:
@@ -349,11 +179,11 @@ def eval_runs(wanted: Wanted | Planned, state: State, *, addresses: Iterable[str
     for one in wanted.spec.evals.values():
         if one.dataset not in wanted.datasets:
             continue
-        keys = _keys(wanted, one)
+        keys = eval_keys(wanted, one)
         current = {
             record.key: record
             for record in state.evals.values()
-            if record.name == one.name and record.scores and keys.key(record.preimage.get("model", {})) == record.key
+            if record.name == one.name and record.status == "succeeded" and keys.key(record.preimage.get("model", {})) == record.key
         }
         runs = {key: _run(wanted, record, jobs, keys, one, store) for key, record in current.items()}
         known = {key: run for key, run in runs.items() if run.base is not None or current[key].job_key in (None, *jobs)}
@@ -392,7 +222,7 @@ def _run(
         address=record.address if job is None else job.job.address,
         step=record.step,
         axes=job.job.axes if job is not None else {},
-        base=keys.key(_base_identity(job, one)) if job is not None and one.compare_to is not None else None,
+        base=keys.key(base_identity(job, one)) if job is not None and one.compare_to is not None else None,
         cost=record.cost,
         currency=record.currency,
         simulated=_simulated(wanted, job.job.scope if job is not None else identity.get("scope", "")),
@@ -428,13 +258,39 @@ def gate_verdicts(wanted: Wanted | Planned, state: State, *, keys: frozenset[str
         return ()
     runs = eval_runs(wanted, state)
     by_key = {run.key: run for run in runs}
-    found = []
+    found = [verdict for verdict in _not_judged(wanted, state) if keys is None]
     for run in runs:
         base = by_key.get(run.base or "")
         for gate in spec.evals[run.eval].require if run.base is not None and run.step is None and (keys is None or run.key in keys) else ():
             verdict = judge(parse_gate(gate), run.measured, base.measured if base is not None else None)
             found.append(msgspec.structs.replace(verdict, sentence=f"`{run.label}`: {verdict.sentence}"))
     return tuple(found)
+
+
+def unfinished(wanted: Wanted | Planned, state: State) -> list[RecordedEval]:
+    """Return the recorded runs of the spec's jobs that did not come to their end."""
+    jobs = {one.key for one in wanted.jobs}
+    found = []
+    for one in wanted.spec.evals.values():
+        if one.dataset in wanted.datasets:
+            keys = eval_keys(wanted, one)
+            found += [
+                record
+                for record in state.evals.values()
+                if record.name == one.name and record.status != "succeeded" and record.job_key in jobs
+                and keys.key(record.preimage.get("model", {})) == record.key
+            ]  # fmt: skip
+    return found
+
+
+def _not_judged(wanted: Wanted | Planned, state: State) -> Iterator[Verdict]:
+    """Yield a verdict against each gate whose run did not come to its end: a gate that cannot be judged is shut."""
+    from ftspec.actions import Verdict
+
+    for record in unfinished(wanted, state):
+        for gate in wanted.spec.evals[record.name].require if record.step is None else ():
+            why = f"the run of `{record.name}` is not finished"
+            yield Verdict(rule=gate, ok=False, sentence=f"`{record.address}`: `{gate}` cannot be judged: {why}")
 
 
 def write_inspect_logs(wanted: Wanted, runs: Sequence[EvalRun], folder: Path) -> list[Path]:

@@ -81,6 +81,7 @@ def test_ids_are_those_of_the_rows_content() -> None:
     ("row", "prompt", "message"),
     [
         ({"question": "x"}, None, "row 1 of the eval's dataset has no `messages`"),
+        ({"messages": ["q"]}, None, "row 1 of the eval's dataset has `messages` that are not messages"),
         ({"messages": [{"role": "assistant", "content": "a"}]}, None, "row 1 of the eval's dataset has nothing to ask"),
         ({"messages": [USER]}, "{{item.topic}}", "row 1 of the eval's dataset does not fit the `prompt`: `item` has no `topic`"),
     ],
@@ -139,6 +140,15 @@ def test_all_problems_of_an_eval_are_found_at_once(tmp_path: Path) -> None:
     assert [(one.code, one.severity) for one in problems] == [("bad-prompt", Severity.ERROR), *[("bad-grader", Severity.ERROR)] * 2] + [
         ("bad-gate", Severity.ERROR)
     ] * 3
+
+
+def test_options_that_an_eval_does_not_have_are_named(tmp_path: Path) -> None:
+    """A typo, a wall that does not exist."""
+    _, problems = prepare(declared(options={"maxconnections": 3, "isolation": "bwrap"}), root=tmp_path)
+    assert [one.message for one in problems] == [
+        "eval `e`: options.maxconnections: an eval that is graded here has no such option",
+        "eval `e`: isolation: must be one of `bubblewrap`, `namespace`, `process`",
+    ]
 
 
 def test_the_classification_preset_brings_its_grader(tmp_path: Path) -> None:

@@ -353,6 +353,7 @@ def test_a_budget_without_prices_stops_after_the_first_answer(bench: Bench) -> N
     engine = Scripted(knowing)
     result = bench.run(engine, budget=5.0)
     assert (len(engine.asked), result.error_code) == (1, "budget")
+    assert result.error == "the price of an answer is not known, so the budget of 5 cannot be kept"
 
 
 def test_code_is_refused_until_it_is_allowed(bench: Bench) -> None:
