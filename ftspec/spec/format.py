@@ -46,8 +46,12 @@ def formatted(text: str) -> str:
     if any(mark in text for mark in "\x85\u2028\u2029"):
         msg = "it has unusual line separators"
         raise NotFormatted(msg)
+    meaning = _meaning(text)
+    if meaning is None:
+        msg = "it is not YAML"
+        raise NotFormatted(msg)
     result = _laid_out(text)
-    if _meaning(result) != _meaning(text) or _laid_out(result) != result:
+    if _meaning(result) != meaning or _laid_out(result) != result:
         msg = "its layout is too unusual to be kept"
         raise NotFormatted(msg)
     return result

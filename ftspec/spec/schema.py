@@ -200,7 +200,7 @@ class ChainBlock(Block):
 class IntegrationBlock(OpenBlock):
     """A service that the engine reports to."""
 
-    type: Text = Field(description="`wandb`.")
+    type: Text = Field(description="Name of the service: `wandb`.")
 
 
 _Tags = dict[
@@ -421,4 +421,17 @@ def json_schema() -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "ftspec"
     schema["patternProperties"] = {"^x-": {"description": "Ignored: a place for YAML anchors."}}
+    _close(schema)
     return schema
+
+
+def _close(node: Any) -> None:
+    """Refuse names that do not fit the pattern of names."""
+    if isinstance(node, dict):
+        if "patternProperties" in node:
+            node.setdefault("additionalProperties", False)
+        for one in node.values():
+            _close(one)
+    elif isinstance(node, list):
+        for one in node:
+            _close(one)

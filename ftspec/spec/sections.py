@@ -15,7 +15,7 @@ from ftspec.diagnostics import Diagnostic, Place, Severity, error
 from ftspec.experiment import DesiredDataset, DesiredEval, EngineEntry, Limits, Policy, SplitRule
 from ftspec.printable import printable
 from ftspec.spec.settings import Given, described
-from ftspec.spec.suggest import did_you_mean
+from ftspec.spec.suggest import did_you_mean, nearest
 from ftspec.spec.tree import Map, plain
 
 if TYPE_CHECKING:
@@ -58,6 +58,9 @@ def _engine(name: str, given: Given, profiles: Mapping[str, Profile], problems: 
     node: Map = given.value
     kind = node.get("type") or name
     profile = profiles.get(kind)
+    if profile is None and "type" not in node:
+        problems.extend(_without_type(name, given, profiles))
+        return None
     if profile is None:
         at = node.value_at("type") if "type" in node else _named_at(given)
         problems.append(
@@ -101,6 +104,17 @@ def _engine(name: str, given: Given, profiles: Mapping[str, Profile], problems: 
         options={key: plain(value) for key, value in node.items() if key not in _ENGINE_SETTINGS},
         at=_named_at(given),
     )
+
+
+def _without_type(name: str, given: Given, profiles: Mapping[str, Profile]) -> list[Diagnostic]:
+    """Return what is wrong with an entry that does not say its type and is not called like one."""
+    node: Map = given.value
+    misspelled = [key for key in node if key not in _ENGINE_SETTINGS and nearest(key, _ENGINE_SETTINGS) == "type"]
+    if misspelled:
+        key = misspelled[0]
+        return [error("unknown-key", f"`{printable(key)}` is not a setting of an engine", at=node.key_at(key), help="did you mean `type`?")]
+    known = " or ".join(f"`type: {one}`" for one in sorted(profiles)[:8])
+    return [error("missing-key", f"engine `{name}` needs `type`", at=_named_at(given), help=f"add {known}")]
 
 
 def origin_of(url: str) -> str | None:

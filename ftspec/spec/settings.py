@@ -132,7 +132,7 @@ KINDS: Final[dict[str, Kind]] = {
     "base_model": Kind("the name of a model, or `{from: EXPERIMENT}`", _text),
     "train": Kind("the name of a dataset", _text),
     "validation": Kind("the name of a dataset", _text),
-    "method": Kind("`supervised`, `dpo` or `reinforcement`", lambda v: v in METHODS),
+    "method": Kind("`supervised`, `dpo` or `reinforcement`", lambda v: isinstance(v, str) and v in METHODS),
     "seed": Kind("a whole number from 0 to 2147483647", lambda v: _whole(v, 0) and v < 1 << 31),
     "replicate": Kind("a whole number or text", lambda v: _text(v) or _whole(v, 0)),
     "suffix": TEXT,

@@ -134,6 +134,7 @@ class Project:
     """A project folder with specs."""
 
     HEAD = HEAD
+    PROFILES = PROFILES
 
     def __init__(self, root: Path) -> None:
         self.root = root
