@@ -11,10 +11,12 @@ import pytest
 
 from ftspec.diagnostics import FtspecError
 from ftspec.engines.base import EngineError, NotSent, Refused, UnknownOutcome
+from ftspec.evals.asking import Asker
 from ftspec.evals.base import GraderStopped
+from ftspec.evals.result import item_scores
 from ftspec.evals.runner import RunOptions
 
-from .conftest import EXACT, ROWS, Bench, Scripted, answer, chat_rows
+from .conftest import EXACT, ROWS, Bench, Scripted, VirtualClock, answer, chat_rows
 
 
 def knowing(model: str, question: str, times: int) -> Any:
@@ -83,16 +85,32 @@ def test_a_limit_is_waited_out_as_long_as_the_engine_says(bench: Bench) -> None:
     assert result.retries == 1
 
 
-def test_everybody_waits_while_one_is_told_to(bench: Bench) -> None:
-    """One pause for all connections: the others do not run into the same limit."""
+def test_everybody_waits_while_one_is_told_to() -> None:
+    """One pause for all connections: who has not asked yet does not run into the same limit."""
 
-    def reply(model: str, question: str, times: int) -> Any:
-        return Refused("slow down", status=429, retry_after=5.0) if bench.clock.time < 5 else answer("x")
+    class Slow(VirtualClock):
+        async def sleep(self, seconds: float) -> None:
+            self.slept.append(seconds)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            self.time = max(self.time, seconds)
 
-    engine = Scripted(reply)
-    result = bench.run(engine, how=RunOptions(connections=2))
-    assert result.status == "succeeded"
-    assert len(engine.asked) <= 6 + 2
+    clock = Slow()
+    engine = Scripted(
+        lambda model, question, times: answer("x") if times or question == "b" else Refused("slow", status=429, retry_after=5.0)
+    )
+    asker = Asker(engine, clock=clock)
+
+    async def both() -> None:
+        first = asyncio.create_task(asker.ask("m", [{"content": "a"}], {}))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await asker.ask("m", [{"content": "b"}], {})
+        await first
+
+    asyncio.run(both())
+    assert clock.slept == [5.0, 5.0]
+    assert engine.asked == [("m", "a"), ("m", "a"), ("m", "b")]
 
 
 @pytest.mark.parametrize(
@@ -194,6 +212,21 @@ def test_a_torn_last_line_is_asked_again(bench: Bench) -> None:
     result = bench.run(again)
     assert again.asked == [("m", "q5")]
     assert result.summary.counts.asked == 6
+
+
+def test_a_crash_at_any_byte_loses_only_what_was_not_written(tmp_path: Path) -> None:
+    """Cut anywhere, the run ends with the same bytes, and asks only for the samples that are gone."""
+    whole = Bench(tmp_path / "whole")
+    expected = whole.run(Scripted(knowing)).result_digest
+    content = whole.store.path("k1").read_bytes()
+    for cut in range(0, len(content), 101):
+        bench = Bench(tmp_path / str(cut))
+        path = bench.store.path("k1")
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content[:cut])
+        engine = Scripted(knowing)
+        assert bench.run(engine).result_digest == expected
+        assert len(engine.asked) == 6 - content[:cut].count(b"\n")
 
 
 def test_a_damaged_line_stops_with_its_number(bench: Bench) -> None:
@@ -384,3 +417,34 @@ def test_code_grades_samples_and_its_exceptions_are_counted(bench: Bench) -> Non
     assert (score["mean"], score["ungraded"]) == (1.0, 3)
     errors = {sample.grades["code"].error for sample in bench.store.samples("k1")}
     assert errors == {None, "ValueError: cannot say (line 3)"}
+
+
+def test_scores_by_item_are_what_comparisons_need(bench: Bench) -> None:
+    """Repeats and groups averaged; an item that nobody could grade is there, without a score."""
+    rows = [*chat_rows([("q0", "a0"), ("q5", "x")], who="c1"), *chat_rows([("q1", "a1")], who="c2")]
+    graders = {"exact": EXACT, "level": EXACT | {"reference": "{{item.level}}"}}
+    rows.append(chat_rows([("q2", "a2")], who="c2", level="a2")[0])
+    bench.run(Scripted(knowing), rows=rows, repeat=2, graders=graders, options={"group_by": "who"})
+    scores = item_scores(bench.store.samples("k1"), ["exact", "level"])
+    assert sorted(scores["exact"].values()) == [0.5, 1.0]
+    assert set(scores["level"].values()) == {None, 1.0}
+
+
+def test_a_store_without_a_run_is_empty(bench: Bench) -> None:
+    """No samples, no header; a damaged header is none."""
+    assert list(bench.store.samples("nothing")) == []
+    assert bench.store.header("nothing") is None
+    bench.run(Scripted(knowing))
+    (bench.folder / "k1" / "run.json").write_text("{")
+    assert bench.store.header("k1") is None
+    assert bench.run(Scripted(knowing), key="k2").cached == 0
+
+
+def test_a_damaged_run_of_the_same_model_is_only_a_smaller_cache(bench: Bench) -> None:
+    """Another run's bad line stops nobody else."""
+    bench.run(Scripted(knowing))
+    path = bench.store.path("k1")
+    path.write_bytes(b"{nonsense\n" + path.read_bytes())
+    engine = Scripted(knowing)
+    assert bench.run(engine, key="k2").status == "succeeded"
+    assert len(engine.asked) == 6

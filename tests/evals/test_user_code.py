@@ -148,6 +148,25 @@ def test_a_wall_whose_program_fails_does_not_work(monkeypatch: pytest.MonkeyPatc
         isolation._works.cache_clear()
 
 
+def test_a_wall_that_cannot_even_be_tried_does_not_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A program that is none, in fact."""
+    (tmp_path / "bwrap").write_text("not a program")
+    (tmp_path / "bwrap").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    isolation._works.cache_clear()
+    try:
+        assert choose_wall() == "process"
+    finally:
+        isolation._works.cache_clear()
+
+
+def test_an_answer_that_is_too_long_is_refused() -> None:
+    """Code cannot fill our memory by writing into its answers."""
+    source = "import os\ndef f():\n    [os.write(fd, b'x' * 70000) for fd in range(3, 10) if os.path.exists(f'/proc/self/fd/{fd}')]\n    return 1"
+    with pytest.raises(CodeError, match=r"answered too much|OSError"):
+        run(source)
+
+
 def test_many_threads_share_one_process() -> None:
     """Calls take turns and get their own answers."""
     process = CodeProcess(Code("def f(x):\n    return x", "f"), wall="process")
