@@ -12,12 +12,12 @@ are compared in lower case without punctuation, and without system prompts.
 
 from __future__ import annotations
 
-import re
+import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ftspec.data.boring import as_dict
+from ftspec.data.boring import PlainChat, as_dict
 from ftspec.data.cache import describe
 from ftspec.data.checks import all_codes
 from ftspec.data.digest import part_of
@@ -26,14 +26,14 @@ from ftspec.data.formats import all_formats
 from ftspec.data.source import Place as Where
 from ftspec.data.source import Source
 from ftspec.data.split import field_of
-from ftspec.data.tally import hash64
+from ftspec.data.tally import hash64, sorted_json
 from ftspec.diagnostics import Diagnostic, Place
-from ftspec.fingerprint import canonical_json
 from ftspec.printable import printable
 
 if TYPE_CHECKING:
     from ftspec.data.cache import DigestCache
     from ftspec.data.formats.base import Format
+    from ftspec.data.transforms import Row
     from ftspec.experiment import DesiredDataset, Spec
 
 NEAR = 0.6
@@ -44,10 +44,12 @@ LONG = 40
 COMMON = 8
 """An n-gram that more items than this have is a phrase of the task, not of an item."""
 
-BYTES_PER_GRAM = 110
+BYTES_PER_GRAM = 150
 """What one n-gram costs in the index, measured."""
 
-_WORD = re.compile(r"\w+")
+_TO_SPACE = str.maketrans(dict.fromkeys(string.punctuation, " "))
+_DENSE = 12
+"""Above so many letters a word, a text has no spaces between words (Chinese, Japanese, Thai): its letters are compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,29 +101,30 @@ class Index:
     groups: dict[int, Place] = field(default_factory=dict)
     shared_groups: dict[int, tuple[Place, Place]] = field(default_factory=dict)
     sizes: set[int] = field(default_factory=set)
+    _known: frozenset[int] = frozenset()
 
     @property
     def memory(self) -> int:
         """About how many bytes the n-grams need."""
         return len(self.grams) * BYTES_PER_GRAM
 
-    def add(self, value: Mapping[str, Any], canonical: bytes, place: Place, form: Format) -> None:
+    def add(self, row: Row, form: Format) -> None:
         """Add one held-out row."""
         number = len(self.items)
-        item = _Item(place)
-        self.items.append(item)
-        self.rows.setdefault(hash64(canonical), []).append(number)
-        if (prompt := prompt_key(value, form)) is not None:
+        place = Place(path=row.path, line=row.line)
+        self.items.append(_Item(place))
+        self.rows.setdefault(hash64(row.canonical), []).append(number)
+        if (prompt := prompt_key(row.value, form)) is not None:
             self.prompts.setdefault(prompt, []).append(number)
-        words = words_of(value, form)
+        words = words_of(row.value, form)
         if len(words) >= SHORT:
             self.sizes.add(_size(words))
             for gram in set(grams_of(words, _size(words))):
                 known = self.grams.get(gram, ())
                 if len(known) <= COMMON:
                     self.grams[gram] = (*known, number)
-        if self.group_by and (group := field_of(value, self.group_by.split("."))) is not None:
-            self.groups.setdefault(hash64(canonical_json(group)), place)
+        if (group := self._group(row)) is not None:
+            self.groups.setdefault(group, place)
 
     def close(self) -> None:
         """Leave out n-grams that many items share, and count those that are left."""
@@ -129,37 +132,39 @@ class Index:
         for numbers in self.grams.values():
             for number in numbers:
                 self.items[number].grams += 1
+        self._known = frozenset(self.grams)
 
-    def look(self, value: Mapping[str, Any], canonical: bytes, place: Place, form: Format) -> None:
+    def look(self, row: Row, form: Format) -> None:
         """Compare one training row with all held-out rows."""
-        for number in self.rows.get(hash64(canonical), ()):
-            self._note(number, "leaked-row", place, 1.0)
-        if (prompt := prompt_key(value, form)) is not None:
+        for number in self.rows.get(hash64(row.canonical), ()):
+            self._note(number, "leaked-row", row, 1.0)
+        if (prompt := prompt_key(row.value, form)) is not None:
             for number in self.prompts.get(prompt, ()):
-                self._note(number, "leaked-prompt", place, 1.0)
+                self._note(number, "leaked-prompt", row, 1.0)
         if self.grams:
-            self._look_near(words_of(value, form), place)
-        if self.group_by and (group := field_of(value, self.group_by.split("."))) is not None:
-            key = hash64(canonical_json(group))
-            if key in self.groups:
-                self.shared_groups.setdefault(key, (self.groups[key], place))
+            self._look_near(words_of(row.value, form), row)
+        if (group := self._group(row)) in self.groups:
+            self.shared_groups.setdefault(group, (self.groups[group], Place(path=row.path, line=row.line)))
 
-    def _look_near(self, words: list[str], place: Place) -> None:
+    def _group(self, row: Row) -> int | None:
+        value = field_of(as_dict(row.value), self.group_by.split(".")) if self.group_by else None
+        return None if value is None else hash64(sorted_json(value))
+
+    def _look_near(self, words: list[str], row: Row) -> None:
         hits: dict[int, int] = {}
-        get = self.grams.get
         for size in self.sizes:
-            for gram in set(grams_of(words, size)):
-                for number in get(gram, ()):
+            for gram in self._known.intersection(grams_of(words, size)):
+                for number in self.grams[gram]:
                     hits[number] = hits.get(number, 0) + 1
         for number, count in hits.items():
             total = self.items[number].grams
             if total >= 3 and count >= NEAR * total:
-                self._note(number, "near-duplicate", place, count / total)
+                self._note(number, "near-duplicate", row, count / total)
 
-    def _note(self, number: int, code: str, place: Place, share: float) -> None:
+    def _note(self, number: int, code: str, row: Row, share: float) -> None:
         item = self.items[number]
         if (_WORSE.index(code), share) > (_WORSE.index(item.code), item.share):
-            item.code, item.train, item.share = code, place, share
+            item.code, item.train, item.share = code, Place(path=row.path, line=row.line), share
 
     def leaks(self) -> Iterator[Leak]:
         """Yield what was found, in the order of the held-out rows."""
@@ -174,41 +179,52 @@ def _size(words: Sequence[str]) -> int:
     return 5 if len(words) >= LONG else 3
 
 
-def words_of(value: Mapping[str, Any], form: Format) -> list[str]:
-    """Return the words that are compared: everything but system prompts and tools."""
-    texts = [piece.text for piece in form.pieces(value) if piece.role not in {"system", "developer", "tools"}]
-    return _WORD.findall(" ".join(texts).lower())
+def words_of(value: Any, form: Format) -> list[str]:
+    """Return the words of a row that are compared: everything but system prompts and tools."""
+    if isinstance(value, PlainChat):
+        texts = [one.content for one in value.messages if one.role != "system"]
+    else:
+        texts = [piece.text for piece in form.pieces(value) if piece.role not in {"system", "developer", "tools"}]
+    text = " ".join(texts).lower().translate(_TO_SPACE)
+    words = text.split()
+    return words if text.isascii() or len(text) <= _DENSE * len(words) else list("".join(words))
 
 
-def grams_of(words: list[str], size: int) -> Iterator[int]:
-    """Yield hashes of the n-grams; they are good for this process only."""
-    return map(hash, zip(*(words[start:] for start in range(size)), strict=False))
+def grams_of(words: list[str], size: int) -> list[int]:
+    """Return hashes of the n-grams; they are good for this process only."""
+    return [hash(gram) for gram in zip(*(words[start:] for start in range(size)), strict=False)]
 
 
-def prompt_key(value: Mapping[str, Any], form: Format) -> int | None:
+def prompt_key(value: Any, form: Format) -> int | None:
     """Return a hash of what the model is asked, without system prompts; `None` where it is asked nothing."""
-    prompt = form.prompt(value)
-    if isinstance(prompt, list):
-        prompt = [one for one in prompt if not (isinstance(one, dict) and one.get("role") in {"system", "developer"})]
-    return hash64(canonical_json(prompt)) if prompt else None
+    prompt: Any
+    if isinstance(value, PlainChat):
+        prompt = [one for one in value.messages if one.role != "system"]
+        if prompt and prompt[-1].role == "assistant":
+            prompt.pop()
+    else:
+        prompt = form.prompt(value)
+        if isinstance(prompt, list):
+            prompt = [one for one in prompt if not (isinstance(one, dict) and one.get("role") in {"system", "developer"})]
+    return hash64(sorted_json(prompt)) if prompt else None
 
 
-def rows_of(part: Part, where: Where) -> Iterator[tuple[dict[str, Any], bytes, Place, Format]]:
-    """Yield the rows of a part with their places."""
+def rows_of(part: Part, where: Where) -> Iterator[tuple[Row, Format]]:
+    """Yield the rows of a part."""
     source = Source(part.dataset, where)
     form = all_formats()[source.format]
     wanted = part_of(part.dataset, part.ref)
     for batch in source.rows(source.unchecked()):
         for row in batch:
             if not wanted or row.part == wanted:
-                yield as_dict(row.value), row.canonical, Place(path=row.path, line=row.line), form
+                yield row, form
 
 
 def index_of(part: Part, where: Where, *, group_by: str | None = None) -> Index:
     """Index one held-out part."""
     index = Index(part.ref, group_by=group_by)
-    for value, canonical, place, form in rows_of(part, where):
-        index.add(value, canonical, place, form)
+    for row, form in rows_of(part, where):
+        index.add(row, form)
     index.close()
     return index
 
@@ -217,9 +233,9 @@ def compare(train: Part, held: Iterable[Part], where: Where, *, group_by: str | 
     """Return what each held-out part shares with the training data, in one pass over it (`BadFile`)."""
     group_by = group_by or (train.dataset.split.group_by if train.dataset.split else None)
     indexes = [index_of(part, where, group_by=group_by) for part in held]
-    for value, canonical, place, form in rows_of(train, where):
+    for row, form in rows_of(train, where):
         for index in indexes:
-            index.look(value, canonical, place, form)
+            index.look(row, form)
     return [one for index in indexes for one in as_diagnostics(index.leaks(), held=index.ref, train=train.ref)]
 
 

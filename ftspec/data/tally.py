@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -23,7 +23,6 @@ from ftspec.data.formats.preference import output_of
 from ftspec.data.scan import Order
 from ftspec.data.tokens import IMAGE_HIGH, IMAGE_LOW, PER_MESSAGE, PER_ROW, counter
 from ftspec.data.transforms import Row, source_of
-from ftspec.fingerprint import canonical_json
 
 LABEL = 40
 """Answers up to this length may be labels."""
@@ -138,10 +137,10 @@ class Tally:
     def _look(self, row: Row) -> None:
         """Count the tokens of a row, and what statistics want."""
         value = row.value
-        if isinstance(value, PlainChat):
-            pieces = [Piece(one.role, one.content, one.role == "assistant") for one in value.messages]
-        else:
-            pieces = list(self._form.pieces(value))
+        plain = isinstance(value, PlainChat)
+        pieces: list[Piece] = (
+            [Piece(one.role, one.content, one.role == "assistant") for one in value.messages] if plain else list(self._form.pieces(value))
+        )
         roles: dict[str, int] = {}
         loss = extra = 0
         if self._counter is not None:
@@ -152,6 +151,7 @@ class Tally:
                 loss += tokens if trained else 0
             extra = self._extra(row, pieces)
         total = sum(roles.values()) + extra
+        seen = (_seen_in_plain(value) if plain else self._seen(value, pieces)) if self._order.statistics else None
         for part in {"", row.part}:
             counts = self._counts[part]
             counts.tokens += total
@@ -159,8 +159,8 @@ class Tally:
             counts.lengths[total] = counts.lengths.get(total, 0) + 1
             for role, tokens in roles.items():
                 counts.roles[role] = counts.roles.get(role, 0) + tokens
-            if self._order.statistics:
-                self._characterise(counts, as_dict(value), pieces)
+            if seen is not None:
+                _characterise(counts, seen)
 
     def _extra(self, row: Row, pieces: list[Piece]) -> int:
         """Return the tokens of a row that are in none of its texts."""
@@ -170,29 +170,64 @@ class Tally:
         chat = self._form.name not in {"completion", "eval"}
         return images + (PER_MESSAGE * len(pieces) + PER_ROW if chat else 0)
 
-    def _characterise(self, counts: Counts, value: Mapping[str, Any], pieces: list[Piece]) -> None:
-        target = _text_of_target(self._form.target(value))
-        if target is not None and len(target) <= LABEL and len(counts.labels) <= LABELS:
-            counts.labels[target] = counts.labels.get(target, 0) + 1
-        if (source := source_of(value)) is not None and len(counts.sources) < TOOLS:
-            counts.sources[source[:LABEL]] = counts.sources.get(source[:LABEL], 0) + 1
-        counts.with_system += any(piece.role in {"system", "developer"} for piece in pieces)
-        _count_tools(counts, value)
-        images = sum(1 for _ in _images(value))
-        counts.images += images
-        counts.with_images += images > 0
+    def _seen(self, value: Mapping[str, Any], pieces: list[Piece]) -> _Seen:
+        preferred = other = 0
         if self._form.name == "preference":
             preferred = sum(len(piece.text) for piece in pieces if piece.role == "preferred")
             other = sum(len(piece.text) for piece in pieces if piece.role == "non_preferred")
-            counts.preferred_longer += preferred > other
-            counts.other_longer += other > preferred
+        return _Seen(
+            target=_text_of_target(self._form.target(value)),
+            source=source_of(value),
+            system=any(piece.role in {"system", "developer"} for piece in pieces),
+            images=sum(1 for _ in _images(value)),
+            preferred=preferred,
+            other=other,
+            value=value,
+        )
 
     def _hash(self, row: Row) -> None:
-        value = as_dict(row.value)
-        other = output_of(value, "non_preferred_output") if self._form.name == "preference" else None
-        said = (self._form.prompt(value), self._form.target(value), other)
-        self._hashes.extend((hash64(row.canonical), *(hash64(canonical_json(one)) for one in said)))
+        value = row.value
+        said: tuple[Any, Any, Any]
+        if isinstance(value, PlainChat):
+            ends = value.messages[-1].role == "assistant"
+            said = (value.messages[:-1], value.messages[-1], None) if ends else (value.messages, None, None)
+        else:
+            other = output_of(value, "non_preferred_output") if self._form.name == "preference" else None
+            said = (self._form.prompt(value), self._form.target(value), other)
+        self._hashes.extend((hash64(row.canonical), *[hash64(sorted_json(one)) for one in said]))
         self._places.append(row.line)
+
+
+class _Seen(NamedTuple):
+    """What statistics want to know of a row; `value` where it may hold tools."""
+
+    target: str | None
+    source: str | None
+    system: bool
+    images: int
+    preferred: int = 0
+    other: int = 0
+    value: Mapping[str, Any] | None = None
+
+
+def _seen_in_plain(value: PlainChat) -> _Seen:
+    last = value.messages[-1]
+    target = last.content.strip() if last.role == "assistant" else None
+    return _Seen(target, None, value.messages[0].role == "system", 0)
+
+
+def _characterise(counts: Counts, seen: _Seen) -> None:
+    if seen.target is not None and len(seen.target) <= LABEL and len(counts.labels) <= LABELS:
+        counts.labels[seen.target] = counts.labels.get(seen.target, 0) + 1
+    if seen.source is not None and len(counts.sources) < TOOLS:
+        counts.sources[seen.source[:LABEL]] = counts.sources.get(seen.source[:LABEL], 0) + 1
+    counts.with_system += seen.system
+    counts.images += seen.images
+    counts.with_images += seen.images > 0
+    counts.preferred_longer += seen.preferred > seen.other
+    counts.other_longer += seen.other > seen.preferred
+    if seen.value is not None:
+        _count_tools(counts, seen.value)
 
 
 class Totals:
@@ -221,6 +256,10 @@ class Totals:
         return self._hashed[part].hexdigest()
 
 
+sorted_json = msgspec.json.Encoder(order="sorted").encode
+"""JSON with sorted keys, to compare values of one run; not an identity (floats keep msgspec's spelling)."""
+
+
 def hash64(data: bytes) -> int:
     """Return 64 bits of a hash that is the same everywhere."""
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
@@ -246,7 +285,7 @@ def _count_tools(counts: Counts, value: Mapping[str, Any]) -> None:
     counts.with_tools += 1
     for name in declared:
         counts.declared[name] = counts.declared.get(name, 0) + 1
-    shape = f"{hash64(canonical_json(holder['tools'])):016x}"
+    shape = f"{hash64(sorted_json(holder['tools'])):016x}"
     counts.tool_sets[shape] = counts.tool_sets.get(shape, 0) + 1
     for message in messages_of(holder.get("messages")):
         for call in calls_of(message):

@@ -51,8 +51,8 @@ def test_planted_near_duplicates_are_found_without_false_alarms(folder, length, 
     clean = [row(sentence(dice, length), sentence(dice, 8)) for _ in range(200)]
     found = compared(folder, train, planted + clean)["near-duplicate"]
     index = index_of(Part(dataset=folder.dataset("held"), ref="held"), folder.place())
-    for value, canonical, place, form in rows_of(Part(dataset=folder.dataset("train"), ref="train"), folder.place()):
-        index.look(value, canonical, place, form)
+    for one, form in rows_of(Part(dataset=folder.dataset("train"), ref="train"), folder.place()):
+        index.look(one, form)
     lines = [leak.held.line for leak in index.leaks()]
     assert [line for line in lines if line > 50] == []
     assert len([line for line in lines if line <= 50]) >= 48
@@ -86,6 +86,19 @@ def test_rows_that_share_only_phrases_of_the_task_are_no_near_duplicates(folder)
 def test_short_items_are_compared_whole(folder):
     """Labels and greetings are not near duplicates of each other."""
     assert compared(folder, [row("cancel my order", "cancel")], [row("cancel my booking", "cancel")]) == {}
+
+
+def test_languages_without_spaces_are_compared_by_letters(folder):
+    """A Chinese question with a letter changed is found, and another question is not."""
+    asked = "政府周二宣布尽管经济困难明年税收不会提高请问这对小企业有什么影响"
+    assert set(compared(folder, [row(asked, "x")], [row(asked.replace("明年", "后年"), "x")])) == {"near-duplicate"}
+    assert compared(folder, [row(asked, "x")], [row("请问我的订单什么时候发货我已经等了两个星期还没有收到任何消息", "x")]) == {}
+
+
+def test_rows_without_a_question_are_compared_too(folder):
+    """A row of a system prompt only has no prompt to compare, and that is fine."""
+    only = {"messages": [{"role": "system", "content": "Be brief."}]}
+    assert set(compared(folder, [only], [only])) == {"leaked-row"}
 
 
 def test_a_group_on_both_sides_is_an_error(folder):
@@ -166,4 +179,4 @@ def test_the_index_says_what_it_needs(folder):
     held = folder.dataset("held", *[row(sentence(dice_of(n), 60), "x") for n in range(100)])
     index = index_of(Part(dataset=held, ref="held"), folder.place())
     assert 100 * 50 < len(index.grams) <= 100 * 60
-    assert index.memory == len(index.grams) * 110
+    assert index.memory == len(index.grams) * 150
