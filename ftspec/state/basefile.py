@@ -72,6 +72,10 @@ class LoadedJob(RecordedJob, frozen=True, kw_only=True, omit_defaults=True, eq=F
             return NotImplemented
         return all(getattr(self, name) == getattr(other, name) for name in RecordedJob.__struct_fields__)
 
+    def __ne__(self, other: object) -> bool:
+        # Not left to Python: the comparison of a Struct compares types first.
+        return not self == other
+
     def __hash__(self) -> int:
         return hash(self.key)
 

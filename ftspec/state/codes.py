@@ -27,7 +27,7 @@ Fix: cancel what still runs, with `ftspec cancel ID`.""",
 
 Why: lines are numbered; a gap means that somebody deleted lines or a merge lost them.
 
-Fix: restore the file from git, or run `ftspec state repair`, which asks before it accepts the loss.""",
+Fix: restore the file from git. The next compaction accepts the loss: what the other lines say stays.""",
     "newer-state": """A newer ftspec wrote some of this state.
 
 Why: it can be read and planned with, but writing it could lose what this version does not know.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from itertools import count
+from random import Random
 
 import msgspec
 import pytest
@@ -12,11 +13,13 @@ import pytest
 from ftspec.diagnostics import FtspecError
 from ftspec.record import Attempt, JobStatus, RecordedJob, State
 from ftspec.state.base import EvalFact, FileFact, Holder, JobFact, StateLocked
+from ftspec.state.disk import Disk
 from ftspec.state.edits import forget, move, protect, restore
 from ftspec.state.folder import history
 from ftspec.state.jsonl import JsonlState
 from ftspec.state.ledger import fold
-from ftspec.state.process import age, just_after, timestamp
+from ftspec.state.memory import MemoryState, Store
+from ftspec.state.process import age, just_after, this_process, timestamp
 from ftspec.testing.state import job
 
 NOW = "2026-11-20T12:00:00.000Z"
@@ -145,13 +148,101 @@ def test_a_loaded_record_behaves_like_any_other(backend):
     loaded = backend.read()[0].jobs["0" * 63 + "1"]
     plain = msgspec.convert(loaded.plain(), RecordedJob)
     assert type(loaded) is not type(plain)
-    assert (loaded, plain) == (plain, loaded)
+    assert (loaded == plain, plain == loaded, loaded != plain, plain != loaded) == (True, True, False, False)
     assert loaded != msgspec.structs.replace(plain, suffix="x")
     assert loaded != "something else"
     assert hash(loaded) == hash(loaded)
     assert msgspec.structs.replace(loaded, tags={"a": "b"}).tags == {"a": "b"}
     assert msgspec.structs.replace(loaded, attempts=()).attempts == ()
     assert (loaded.status, loaded.in_doubt, loaded.model) == (JobStatus.SUCCEEDED, False, "ft:ü")
+
+
+def test_members_that_only_an_attempt_has_are_kept_in_its_extra(backend):
+    """Reading fast does not mean to forget."""
+    with backend.lock("apply") as writer:
+        writer.append(job(1, at=9, status="succeeded", engine_job_id="j1", colour="blue", about={}))
+        writer.compact()
+    assert backend.read()[0].jobs["0" * 63 + "1"].last.extra == {"colour": "blue"}
+
+
+def test_files_and_evals_with_statuses_that_are_none_are_refused(backend):
+    """What was wrongly written once would be wrong for ever."""
+    with backend.lock("apply") as writer:
+        for fact in (
+            FileFact(scope="s", digest="d", at=NOW, values={"status": "lost"}),
+            EvalFact(key="e", at=NOW, values={"status": "done"}),
+        ):
+            with pytest.raises(ValueError, match="`status` is none of"):
+                writer.append(fact)
+
+
+def test_a_fact_with_extra_members_in_a_drawer_of_their_own_is_understood(backend):
+    """`extra` is how records show unknown members; facts may say them the same way."""
+    with backend.lock("apply") as writer:
+        writer.append(FileFact(scope="s", digest="d", at=NOW, values={"dataset_key": "k", "extra": {"orphan": "changed"}}))
+        assert writer.read().files["s", "k"].extra == {"orphan": "changed"}
+
+
+def test_memory_can_begin_with_records():
+    """Tests and simulations start where a state is."""
+    begun = fold([job(1, status="intent"), FileFact(scope="s", digest="d", at=NOW, values={"dataset_key": "k"})])
+    seen, problems = MemoryState(Store(base=begun)).read()
+    assert (seen.jobs, seen.files, problems) == (begun.jobs, begun.files, [])
+
+
+def test_there_is_no_holder_where_nothing_can_be_asked(tmp_path):
+    """Asking who writes never fails."""
+    assert JsonlState(tmp_path / "nowhere").holder() is None
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / ".lock").mkdir()
+    assert JsonlState(tmp_path / "state").holder() is None
+
+
+def test_a_user_without_a_name_is_shown_by_number(monkeypatch):
+    """Containers run users that nobody has named."""
+    import getpass
+
+    def unnamed():
+        raise KeyError
+
+    monkeypatch.setattr(getpass, "getuser", unnamed)
+    assert this_process().user == str(os.getuid())
+
+
+def test_a_segment_that_vanishes_while_it_is_read_is_in_the_base_files(backend):
+    """A reader that listed it before a compaction ended misses nothing."""
+
+    class Late(Disk):
+        def names(self, folder):
+            return [*super().names(folder), "20260101T000000000Z-00000000.jsonl"]
+
+    assert len(JsonlState(backend.folder, disk=Late()).read()[0].jobs) == 3
+
+
+def test_labels_that_came_before_their_job_are_read_from_the_base_file_too(tmp_path):
+    """A record without attempts shows nothing, and is not lost."""
+    backend = JsonlState(tmp_path / "state")
+    about = {"address": "a", "engine": "e", "scope": "s", "protected": True}
+    for fact in (JobFact(key="k", at=NOW, job=about), JobFact(key="k", at=NOW, attempt=1, values={"status": "intent"})):
+        with backend.lock("apply") as writer:
+            writer.append(fact)
+            writer.compact()
+    assert backend.read()[0].jobs["k"].protected
+
+
+def test_two_segments_of_one_moment_have_different_names(tmp_path):
+    """Even where chance and clock repeat themselves."""
+
+    class Constant(Random):
+        draws = iter([7, 7, 7, 7, 7, 8, 9, 10])
+
+        def getrandbits(self, k, /):
+            return next(self.draws)
+
+    for number in (1, 2):
+        with JsonlState(tmp_path / "state", clock=lambda: 1_790_000_000, random=Constant()).lock("apply") as writer:
+            writer.append(job(number, status="intent"))
+    assert len(list((tmp_path / "state" / "log").iterdir())) == 2
 
 
 def test_records_that_nothing_touched_are_written_back_byte_for_byte(backend):

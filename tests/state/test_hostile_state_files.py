@@ -245,6 +245,57 @@ def test_a_fact_that_a_buggy_version_wrote_is_named_and_can_be_mended(state, log
     assert state.read()[0].jobs["0" * 63 + "1"].last.cost == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("files.jsonl", b'{"scope":"s","digest":"d","dataset_key":"k","rows":"many","status":"uploaded","file_id":"f"}'),
+        ("evals.jsonl", b'{"key":"e","name":"n","model":"m","samples":"many","status":"succeeded"}'),
+    ],
+)
+def test_files_and_evals_are_mended_like_jobs(state, base, name, line):
+    """The member that cannot be right is taken out, the rest stays."""
+    (state.folder / name).write_bytes(line + b"\n")
+    refuse(state)
+    assert mend(state, examine(state)) == 1
+    found, problems = state.read()
+    assert problems == []
+    assert [one.file_id for one in found.files.values()] + [one.model for one in found.evals.values()] in (["f"], ["m"])
+
+
+def test_a_newer_record_whose_members_have_new_types_is_shown_as_far_as_it_can_be(state, base):
+    """What cannot be understood is in `extra`."""
+    base.write_bytes(base.read_bytes() + b'{"v":2,"key":"n","suffix":{"new":1},"attempts":[{"number":1,"status":"failed","seed":"x"}]}\n')
+    newer = state.read()[0].jobs["n"]
+    assert (newer.suffix, newer.extra, newer.last.extra, newer.last.status) == (None, {"suffix": {"new": 1}}, {"seed": "x"}, "failed")
+
+
+def test_a_torn_line_can_be_set_aside_by_repair_too(state, log):
+    """So that a reader without the right to write can be told to."""
+    log.write_bytes(log.read_bytes() + b'{"seq":5')
+    fixes = examine(state)
+    assert [fix.wrong for fix in fixes[f"log/{log.name}"]] == ["the last line was never finished"]
+    assert mend(state, fixes) == 1
+    assert state.read()[1] == []
+
+
+def test_a_file_fact_that_cannot_be_right_is_mended(state, log):
+    """Facts about files and evals have no members of their record."""
+    import zlib
+
+    line = b'{"seq":5,"at":"x","digest":"d","fact":"file","scope":"s","values":{"rows":"x","dataset_key":"k"}'
+    log.write_bytes(log.read_bytes() + line + b',"crc":"%08x"}\n' % zlib.crc32(line))
+    refuse(state)
+    assert mend(state, examine(state)) == 1
+    assert state.read()[0].files["s", "k"].rows is None
+
+
+def test_there_is_nothing_to_mend_where_there_is_no_state(state, tmp_path):
+    """A project without records is no problem."""
+    assert examine(state) == {}
+    state.folder.mkdir()
+    assert examine(state) == {}
+
+
 @pytest.mark.parametrize("name", ["jobs.jsonl", "log/20260101T000000Z-00000000.jsonl", ".lock"])
 def test_a_symbolic_link_is_not_followed(state, base, tmp_path, name):
     """State that points out of the project is refused, by readers and writers."""

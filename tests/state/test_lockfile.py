@@ -199,6 +199,7 @@ def test_a_lockfile_is_written_only_if_it_changed(tmp_path):
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == before
     assert write_if_changed(path, build([one, two], DATASETS, State()))
     assert [name.name for name in tmp_path.iterdir()] == ["ftspec.lock"]
+    assert read(path) == (build([one, two], DATASETS, State()), [])
 
 
 def test_differences_name_addresses_and_members():

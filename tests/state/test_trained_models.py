@@ -122,6 +122,8 @@ def test_csv_cells_are_no_formulas():
     rows = list(csv.DictReader(io.StringIO(as_csv(models(STATE)))))
     assert [row["suffix"] for row in rows] == ["", "", "'=SUM(A1)"]
     assert [row["hyperparameters.n_epochs"] for row in rows] == ["4", "3", "2"]
+    odd = fold([trained("k", "a", image={"hyperparameters": {"betas": [0.9, 1]}})])
+    assert next(csv.DictReader(io.StringIO(as_csv(models(odd)))))["hyperparameters.betas"] == "[0.9,1]"
 
 
 def test_json_holds_everything():
@@ -140,6 +142,12 @@ def test_shell_assignments_are_quoted_and_distinct():
     assert "A_B_TOUCH_X_BB=ft:bb" in text
     assert "_1=ft:cc" in text
     assert "touch y" in done.stdout
+
+
+def test_an_unfinished_job_says_so_instead():
+    """Asking for the model of a job that has none is answered with what became of it."""
+    assert NoModel.of(STATE.jobs["k6"]).message == "`slow` has no model: its job is `running`"
+    assert NoModel.of(fold([JobFact(key="k", at="x", attempt=1, values={"status": "intent"})]).jobs["k"]).message.endswith("in doubt")
 
 
 def test_checkpoints_are_models_too():
