@@ -36,7 +36,7 @@ class LazyGroup(click.Group):
             from importlib import import_module
 
             found: click.Command = import_module(f"{self.package}.{name}").command
-            return found
+            return _with_blocks(found)
         plugin = self._entry_points().get(cmd_name)
         return plugin.load() if plugin is not None else super().get_command(ctx, cmd_name)
 
@@ -73,6 +73,14 @@ class LazyGroup(click.Group):
         return {point.name: point for point in entry_points(group=GROUP)}
 
 
+def _with_blocks(command: click.Command) -> click.Command:
+    r"""Let `\b` in raw docstrings mean what it means to click: the next paragraph is not wrapped."""
+    command.help = (command.help or "").replace("\\b\n", "\b\n")
+    for inner in getattr(command, "commands", {}).values():
+        _with_blocks(inner)
+    return command
+
+
 def _first_line(path: Path) -> str:
     with path.open(encoding="utf-8") as file:
         return file.readline().strip().strip('"').rstrip(".")
@@ -91,6 +99,9 @@ def group() -> None:
         ftspec plan
         ftspec apply
     """
+
+
+_with_blocks(group)
 
 
 def main(args: list[str] | None = None) -> None:
