@@ -120,11 +120,6 @@ class Comparison:
 
     tables: tuple[Table, ...]
 
-    @property
-    def evals(self) -> tuple[str, ...]:
-        """The evals compared."""
-        return tuple(dict.fromkeys(table.eval for table in self.tables))
-
 
 def compare(runs: Sequence[EvalRun], *, by: str | None = None, full: bool = False) -> Comparison:
     """Compare runs, eval by eval and grader by grader. `full` gives every run its own row."""
@@ -218,11 +213,9 @@ def _against(runs: Sequence[EvalRun], grader: str, by_key: Mapping[str, EvalRun]
 def _notes(grader: str, rows: Sequence[Row], runs: Sequence[EvalRun], by_key: Mapping[str, EvalRun], *, first: bool) -> Iterator[str]:
     """Say what the figures cannot. What is true of the whole eval is said in its first table only."""
     tuned = [row for row in rows if not row.is_base]
-    if any(row.against for row in tuned):
-        n = min(row.against.n for row in tuned if row.against)
-        discordant = [(row.against.wins + row.against.losses) / row.against.n for row in tuned if row.against and row.verdict == "same"]
-        share = plain.fmean(discordant) if discordant else 0.25
-        visible = statistics.smallest_visible_difference(n, discordant=max(share, 0.05))
+    tests = [row.against for row in tuned if row.against is not None]
+    if tests:
+        n, visible = min(test.n for test in tests), plain.median(test.visible for test in tests)
         yield f"{n} items can show a difference of {visible:.2f} or more (4 times in 5); smaller ones may be there and not be seen"
     cells = Counter(_group(run, None, full=False) for run in runs if run.base is not None and run.step is None)
     if first and 1 in cells.values():

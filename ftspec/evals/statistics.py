@@ -120,6 +120,13 @@ class Paired:
         """How many items both answered."""
         return self.wins + self.losses + self.ties
 
+    @property
+    def visible(self) -> float:
+        """The smallest difference that this many items would show four times in five, were they to vary as these do."""
+        if self.high == self.low:  # no difference at all between these two says little about others
+            return smallest_visible_difference(self.n, discordant=0.05)
+        return (self.high - self.low) / 2 * (_NORMAL.inv_cdf(0.975) + _NORMAL.inv_cdf(0.8)) / _NORMAL.inv_cdf(0.975)
+
 
 def paired(first: Sequence[float], second: Sequence[float], *, confidence: float = CONFIDENCE) -> Paired | None:
     """Compare two models item by item: exact McNemar for zeros and ones, else the paired bootstrap."""

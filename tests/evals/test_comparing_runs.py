@@ -164,7 +164,7 @@ def test_notes_say_what_is_odd_and_what_is_small() -> None:
         run("c", 32, base="base", axes={"epochs": 3}),
     ]
     text = notes(*grid)
-    assert "40 items can show a difference of 0.22 or more (4 times in 5)" in text
+    assert "40 items can show a difference of 0.20 or more (4 times in 5)" in text
     assert "one seed only" in text
     assert "one seed only" not in notes(*GRID)
     assert "`tri/epochs=3` is the best of 3 on these items" in text
@@ -223,7 +223,7 @@ base (base)   0.05  0.01 to 0.17
 tri/epochs=1  0.55  0.39 to 0.71  3: 0.53 to 0.57  +0.50     21     0  better, p < 0.001
 tri/epochs=3  0.80  0.68 to 0.92  3: 0.78 to 0.82  +0.75     31     0  better, p < 0.001
 
-  note: 40 items can show a difference of 0.22 or more (4 times in 5); smaller ones may be there and not be seen\
+  note: 40 items can show a difference of 0.20 or more (4 times in 5); smaller ones may be there and not be seen\
 """)
 
 

@@ -148,6 +148,22 @@ def test_the_smallest_visible_difference_is_seen_four_times_in_five(n: int) -> N
     assert 0.68 < seen / 400 < 0.88
 
 
+def test_what_a_pair_of_models_can_show_follows_from_how_they_vary() -> None:
+    """For zeros and ones it is near the formula; for smooth scores it is what their spread allows."""
+    source = random.Random(3)  # noqa: S311 a simulation
+    first = [float(source.random() < 0.5) for _ in range(400)]
+    second = [1 - score if source.random() < 0.25 else score for score in first]
+    found = own.paired(first, second)
+    assert found is not None
+    assert found.visible == pytest.approx(own.smallest_visible_difference(400, discordant=0.25), rel=0.15)
+    smooth = own.paired([score + 0.001 * i % 0.1 for i, score in enumerate(first)], first)
+    assert smooth is not None
+    assert smooth.visible < 0.02
+    same = own.paired(first, first)
+    assert same is not None
+    assert same.visible == own.smallest_visible_difference(400, discordant=0.05)
+
+
 def test_more_items_show_smaller_differences() -> None:
     """Four times the items show half the difference; no items show nothing."""
     assert own.smallest_visible_difference(400) == pytest.approx(own.smallest_visible_difference(100) / 2, rel=0.02)
