@@ -22,7 +22,7 @@ from ftspec.record import Attempt, JobStatus, RecordedEval, RecordedFile, Record
 from ftspec.state.fold import EVAL, FILE, JOB, Identity, Kind
 from ftspec.state.ledger import Ledger
 from ftspec.state.lines import FORMAT, BadLine, Line, NewerFormat, bad_line, strict_object, without_marks
-from ftspec.state.records import LINES, recorded_attempt
+from ftspec.state.records import line_type, recorded_attempt
 
 BASE_FILES: Final = {"jobs.jsonl": JOB, "files.jsonl": FILE, "evals.jsonl": EVAL}
 _NOTHING: Final = Raw(b"{}")
@@ -176,7 +176,6 @@ _FAST: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     "file": msgspec.json.Decoder(_FileLine),
     "eval": msgspec.json.Decoder(_EvalLine),
 }
-_TYPED: Final[dict[str, msgspec.json.Decoder[Any]]] = {name: msgspec.json.Decoder(of) for name, of in LINES.items()}
 _WHOLE: Final = msgspec.json.Decoder(_Whole)
 
 
@@ -224,7 +223,7 @@ def check_line(kind: Kind, line: bytes) -> dict[str, Any]:
     try:
         if _WHOLE.decode(line).v > FORMAT:
             raise NewerFormat
-        _TYPED[kind.name].decode(line)
+        msgspec.json.decode(line, type=line_type(kind))
     except msgspec.DecodeError as problem:
         raise BadLine(str(problem)) from None
     if not all(isinstance(members.get(name), str) for name in kind.identity):

@@ -6,6 +6,7 @@ Members that a record type does not have go to its `extra`. A member of a wrong 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -20,29 +21,42 @@ class BadMember(ValueError):
     """A member of a record or fact whose value cannot be right."""
 
 
+@cache
+def _given(of: type[msgspec.Struct]) -> Any:
+    """Return a type that takes any part of a record (made when a fact is checked: readers need none)."""
+    return _partial(of)
+
+
+@cache
+def line_type(kind: Kind) -> Any:
+    """Return a type for the known members of a base line, whichever of them it has."""
+    if not kind.nested:
+        return _given(_TYPES[kind.name])
+    return _partial(RecordedJob, attempts=tuple[_numbered_attempt(), ...])  # type: ignore[misc] # made at run time
+
+
+@cache
+def _numbered_attempt() -> Any:
+    return _partial(Attempt, number=Annotated[int, msgspec.Meta(ge=1)])
+
+
 def _partial(of: type[msgspec.Struct], **given: Any) -> type[msgspec.Struct]:
-    """Return a type that takes any part of a record, with `given` members typed otherwise."""
     fields = [(field.encode_name, given.get(field.encode_name, field.type | None), None) for field in msgspec.structs.fields(of)]
     return msgspec.defstruct(of.__name__, fields)
 
 
 _COMPUTED: Final = frozenset({"attempts", "duplicates", "extra", "number", "updated_at", "stamps", "also", "v"})
-_PartialAttempt: Final = _partial(Attempt)
-_ABOUT: Final = _partial(RecordedJob)
-_VALUES: Final = {"job": _PartialAttempt, "file": _partial(RecordedFile), "eval": _partial(RecordedEval)}
-_NumberedAttempt: Final[Any] = _partial(Attempt, number=Annotated[int, msgspec.Meta(ge=1)])
-LINES: Final = _VALUES | {"job": _partial(RecordedJob, attempts=tuple[_NumberedAttempt, ...])}
-"""What the known members of a base line must look like, whichever of them it has."""
+_TYPES: Final[dict[str, type[msgspec.Struct]]] = {"job": Attempt, "file": RecordedFile, "eval": RecordedEval}
 
-_FIELDS: Final[dict[type[msgspec.Struct], dict[str, Any]]] = {
-    of: {field.encode_name: field.type for field in msgspec.structs.fields(of) if field.encode_name != "extra"}
-    for of in (Attempt, RecordedJob, RecordedFile, RecordedEval)
-}
+
+@cache
+def _fields(of: type[msgspec.Struct]) -> dict[str, Any]:
+    return {field.encode_name: field.type for field in msgspec.structs.fields(of) if field.encode_name != "extra"}
 
 
 def check_members(kind: Kind, values: dict[str, Any], about: dict[str, Any]) -> None:
     """Raise `BadMember` where a fact holds what no record could show. Unknown members pass."""
-    for given, of in ((values, _VALUES[kind.name]), (about, _ABOUT)):
+    for given, of in ((values, _given(_TYPES[kind.name])), (about, _given(RecordedJob))):
         if never := (_COMPUTED | set(kind.identity)) & given.keys():
             msg = f"`{min(never)}` is never learned, it follows from the rest"
             raise BadMember(msg)
@@ -56,10 +70,10 @@ def check_members(kind: Kind, values: dict[str, Any], about: dict[str, Any]) -> 
 def without_bad_members(kind: Kind, line: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
     """Return a base line without the members whose values cannot be right, and their names."""
     if kind.name != JOB.name:
-        return _fitting(line, LINES[kind.name])
+        return _fitting(line, line_type(kind))
     attempts = [a for a in line.get("attempts") or () if isinstance(a, dict)] if isinstance(line.get("attempts"), list) else []
-    fitting = [_fitting(attempt, _NumberedAttempt) for attempt in attempts]
-    rest, dropped = _fitting({name: value for name, value in line.items() if name != "attempts"}, LINES[kind.name])
+    fitting = [_fitting(attempt, _numbered_attempt()) for attempt in attempts]
+    rest, dropped = _fitting({name: value for name, value in line.items() if name != "attempts"}, line_type(kind))
     return rest | {"attempts": [attempt for attempt, _ in fitting]}, dropped.union(*(bad for _, bad in fitting))
 
 
@@ -106,7 +120,7 @@ def recorded_eval(identity: Identity, cells: Cells, *, lenient: bool) -> Recorde
 
 
 def _typed(of: type[R], members: dict[str, Any], *, lenient: bool) -> R:
-    known = _FIELDS[of]
+    known = _fields(of)
     extra = {name: value for name, value in members.items() if name not in known}
     fields = {name: value for name, value in members.items() if name in known}
     try:
