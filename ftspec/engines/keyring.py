@@ -27,13 +27,16 @@ T = TypeVar("T")
 class KeyRing:
     """Several accounts that a spec treats as one scope (see `base.Engine`)."""
 
-    def __init__(self, engines: Mapping[str, Engine]) -> None:
-        """`engines`: the name of each variable and the account that its key opens, in order of preference."""
+    def __init__(self, engines: Mapping[str, Engine], *, owners: Mapping[str, str] | None = None) -> None:
+        """`engines`: the name of each variable and the account that its key opens, in order of preference.
+
+        `owners`: what is known already, by the id of a job or file or by `model NAME`: the name of its variable.
+        """
         self._engines = dict(engines)
         first = next(iter(self._engines.values()))
         self.profile = first.profile
         self.scope = first.scope
-        self._owners: dict[str, str] = {}
+        self._owners = {thing: variable for thing, variable in (owners or {}).items() if variable in self._engines}
 
     @property
     def owners(self) -> Sequence[str]:

@@ -38,11 +38,13 @@ def open_engine(
     trust: Container[str],
     clock: Clock | None = None,
     app_factory: Callable[[EngineEntry], Any] | None = None,
+    owners: Mapping[str, str] | None = None,
 ) -> Engine:
     """Return the engine that `entry` names.
 
     `trust` holds the origins that the user trusts; `app_factory` makes the ASGI app of an
-    engine that runs in process, which is closed with the engine if it has a `close`. Raises `FtspecError`: no address, an address that a key may not
+    engine that runs in process, which is closed with the engine if it has a `close`; `owners` are
+    the variables whose keys are known to own jobs, files and models. Raises `FtspecError`: no address, an address that a key may not
     go to, no key.
     """
     if profile.in_process and entry.base_url is None:
@@ -66,7 +68,7 @@ def open_engine(
         return next(iter(engines.values()))
     from ftspec.engines.keyring import KeyRing
 
-    return KeyRing(engines)
+    return KeyRing(engines, owners=owners)
 
 
 def address(entry: EngineEntry, *, profile: Profile, trust: Container[str]) -> tuple[Origin, str]:

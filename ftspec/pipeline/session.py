@@ -56,7 +56,12 @@ class Session:
         for record in state.jobs.values():
             for attempt in record.attempts:
                 if attempt.owner is not None:
-                    things = (attempt.engine_job_id, attempt.training_file, attempt.validation_file, attempt.model and f"model {attempt.model}")
+                    things = (
+                        attempt.engine_job_id,
+                        attempt.training_file,
+                        attempt.validation_file,
+                        attempt.model and f"model {attempt.model}",
+                    )
                     self._owners.update((thing, attempt.owner) for thing in things if thing)
 
     def entry(self, name: str) -> EngineEntry:
