@@ -24,7 +24,6 @@ from ftspec.data.formats import all_formats, detect
 from ftspec.data.rows import BadFile, BadRow, RowFile, RowReader, Stamp, sniff
 from ftspec.data.scan import Order, RowRules, Scanner
 from ftspec.data.transforms import STREAMED, Row, Rows, row_step
-from ftspec.diagnostics import FtspecError
 from ftspec.printable import printable
 
 if TYPE_CHECKING:
@@ -146,12 +145,12 @@ class Source:
         name, _, part = ref.partition(".")
         other = self._place.datasets.get(name)
         if other is None or ref not in other.refs():
-            raise FtspecError(f"dataset `{self.dataset.name}` mixes in `{printable(ref)}`, which the spec does not have")
+            raise transforms.BadTransform(f"dataset `{self.dataset.name}` mixes in `{printable(ref)}`, which the spec does not have")
         if name in self._within:
-            raise FtspecError(f"dataset `{self.dataset.name}` mixes in itself: {' > '.join((*self._within, name))}")
+            raise transforms.BadTransform(f"dataset `{self.dataset.name}` mixes in itself: {' > '.join((*self._within, name))}")
         source = Source(other, self._place, _within=self._within)
         if source.format != self.format:
-            raise FtspecError(f"dataset `{self.dataset.name}` is {self.format}, but mixes in `{ref}`, which is {source.format}")
+            raise transforms.BadTransform(f"dataset `{self.dataset.name}` is {self.format}, but mixes in `{ref}`, which is {source.format}")
         self.stamps += source.stamps
         split = self.dataset.split
         dealer = Dealer(split.shares, seed=split.seed, group_by=split.group_by) if split else None
@@ -227,7 +226,7 @@ def _refuse_other_digest(wanted: Any, data: bytes, path: str) -> None:
     import hashlib
 
     if wanted is not None and hashlib.sha256(data).hexdigest() != str(wanted):
-        raise FtspecError(f"the system prompt `{printable(path)}` is not the one with the declared `sha256`")
+        raise transforms.BadTransform(f"the system prompt `{printable(path)}` is not the one with the declared `sha256`")
 
 
 def format_of(file: RowFile, *, wanted: str | None = None) -> str:
