@@ -1,0 +1,123 @@
+"""What the data commands do beyond their scenarios: stored completions of an engine, files outside the project, exit codes."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from ftspec.cli import _console, group
+
+STORED = [
+    {
+        "id": f"chatcmpl-{n}",
+        "object": "chat.completion",
+        "created": 1760000000 + n,
+        "model": "gpt-x",
+        "metadata": {"team": "search"},
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": f"answer {n}"}}],
+    }
+    for n in range(5)
+]
+
+
+class Stored(BaseHTTPRequestHandler):
+    """An engine that stored five completions and lists them two at a time."""
+
+    wbufsize = -1
+    asked: list[str] = []  # noqa: RUF012 one list for all requests
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        where, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
+        if where.endswith("/messages"):
+            number = where.split("/")[-2].removeprefix("chatcmpl-")
+            rows, more = [{"id": f"m-{number}", "role": "user", "content": f"question {number}"}], False
+        else:
+            after = query.get("after", ["chatcmpl--1"])[0]
+            start = int(after.removeprefix("chatcmpl-")) + 1
+            rows, more = STORED[start : start + 2], start + 2 < len(STORED)
+        data = json.dumps({"object": "list", "data": rows, "has_more": more, "first_id": rows[0]["id"], "last_id": rows[-1]["id"]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@pytest.fixture
+def engine_url():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Stored)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def run(folder, *words):
+    return _console.run(group, ["data", words[0], "-C", str(folder.root), *map(str, words[1:])])
+
+
+def test_completions_that_an_engine_stored_become_a_dataset(folder, engine_url, monkeypatch, capsys):
+    """The engine of the spec is asked page by page, and each completion for its input."""
+    monkeypatch.setenv("OURS_KEY", "not-a-real-key")
+    spec = ["ftspec: 1", "engines:", f"  ours: {{type: openai-compatible, base_url: '{engine_url}', api_key_env: OURS_KEY}}"]
+    folder.write("ftspec.yaml", "\n".join(spec))
+    assert run(folder, "import", "--from", "openai-stored", "--engine", "ours", "--model", "gpt-x", "-o", "stored.jsonl") == 0
+    rows = [json.loads(line)["messages"] for line in (folder.root / "stored.jsonl").read_text().splitlines()]
+    assert [[one["content"] for one in row] for row in rows] == [[f"question {n}", f"answer {n}"] for n in range(5)]
+    assert any("model=gpt-x" in path for path in Stored.asked)
+    said = json.loads((folder.root / "stored.provenance.json").read_text())
+    assert (said["engine"], said["teacher_models"], said["calls_from"]) == ("ours", {"gpt-x": 5}, "2025-10-09T08:53:20Z")
+    assert "terms" in capsys.readouterr().err
+
+
+def test_a_file_named_on_the_command_line_may_lie_anywhere(folder, chat, tmp_path_factory, capsys):
+    """Who types a path means it: the project's border is for paths in specs."""
+    other = tmp_path_factory.mktemp("other") / "rows.jsonl"
+    other.write_text(json.dumps(chat()) + "\n")
+    assert run(folder, "check", other, "--engine", "sandbox") == 0
+    assert "rows: 1 row, chat" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("row", "strict", "code"), [({}, False, 0), ({}, True, 1), ({"assistant": ""}, False, 1)])
+def test_errors_and_with_strict_warnings_end_with_one(folder, chat, row, strict, code, capsys):
+    """Warnings alone are exit 0 unless `--strict`; errors are exit 1."""
+    folder.write("rows.jsonl", chat(**row))
+    assert run(folder, "check", "rows.jsonl", *(["--strict"] if strict else [])) == code
+    assert "few-rows" in capsys.readouterr().out
+
+
+def test_a_dataset_is_named_as_the_spec_names_it(folder, chat, capsys):
+    """Names of the spec's datasets can be given; others are refused with the names there are."""
+    folder.write("rows.jsonl", *[chat(user=f"q{n}", score=1) for n in range(60)])
+    spec = [
+        "ftspec: 1",
+        "datasets: {tickets: {path: rows.jsonl}}",
+        "evals: {e: {dataset: tickets, graders: {g: {type: string_check, operation: eq, input: '{{item.score}}', reference: '1'}}}}",
+        "experiments: {t: {engine: sandbox, base_model: sandbox-nano, train: tickets, evals: [e]}}",
+    ]
+    folder.write("ftspec.yaml", "\n".join(spec))
+    assert run(folder, "check", "tickets", "--no-leakage") == 0
+    assert "unknown-key" not in capsys.readouterr().out
+    assert run(folder, "stats", "nothing") == 1
+    assert "the spec has: tickets" in capsys.readouterr().err
+
+
+def test_the_cost_of_a_file_is_shown_for_a_named_engine(folder, chat, capsys):
+    """`--engine` and `--model` give a file its price range, without a spec."""
+    folder.write("rows.jsonl", *[chat(user=f"question {n} " * 30) for n in range(60)])
+    assert run(folder, "stats", "rows.jsonl", "--engine", "openai", "--model", "gpt-4.1-mini", "--epochs", "3", "--json") == 0
+    [shown] = json.loads(capsys.readouterr().out)["datasets"]
+    [cost] = shown["costs"]
+    assert (cost["engine"], cost["base_model"], cost["epochs"], cost["tokens"]) == ("openai", "gpt-4.1-mini", 3, 3 * shown["tokens"])
+    assert (cost["low"] is None) == (cost["high"] is None)
+    assert run(folder, "stats", "rows.jsonl", "--engine", "openai") == 64
