@@ -84,3 +84,5 @@ async def _attempted(work: Awaitable[RecordedEval]) -> RecordedEval | JobError:
         return facts.error_of(error)
     except FtspecError as error:
         return JobError(code="eval", message=error.message)
+    except OSError as error:
+        return JobError(code="eval", message=f"its results could not be written: {error.strerror or error}")

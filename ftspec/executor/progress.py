@@ -222,7 +222,7 @@ Event: TypeAlias = (
 class Progress(Protocol):
     """Whoever shows what happens. Called from the event loop only; must return quickly."""
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Event, /) -> None:
         """Take notice of one event."""
         ...
 

@@ -21,6 +21,7 @@ from ftspec.diagnostics import FtspecError
 from ftspec.engines.base import EngineError, NotSent, Refused
 from ftspec.executor.clock import rfc3339
 from ftspec.executor.facts import error_of
+from ftspec.executor.journal import StateNotWritten
 from ftspec.executor.progress import Uploaded, Uploading
 from ftspec.record import JobError, RecordedFile
 from ftspec.state.base import FileFact
@@ -129,6 +130,8 @@ async def ensure_file(wish: FileWish, *, engine: Engine, effects: Effects) -> Fi
         return NoFile(error=JobError(code="not_sent", message=error.message))
     except EngineError as error:
         return NoFile(error=error_of(error))
+    except StateNotWritten:
+        raise
     except FtspecError as error:
         return NoFile(error=JobError(code="dataset", message=error.message))
 

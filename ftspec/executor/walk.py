@@ -133,7 +133,9 @@ class Walk:
             self.failed(node, job)
             return
         fact = facts.bought(node.key, node.attempt, job, at=self._effects.clock.now(), origin=Origin.ADOPTED)
-        about = JobFact(key=node.key, attempt=node.attempt, at=fact.at, values=fact.values, job=facts.about(node.action, self._effects.options.project))
+        about = JobFact(
+            key=node.key, attempt=node.attempt, at=fact.at, values=fact.values, job=facts.about(node.action, self._effects.options.project)
+        )
         self._effects.journal.append(about)
         self._lanes[node.job.engine].watch(node, watched_job(node, job))
         self.bought(node, job, adopted=True)

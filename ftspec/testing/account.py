@@ -144,6 +144,10 @@ class Account:
     files: dict[str, File] = field(default_factory=dict)
     posts: list[Post] = field(default_factory=list)
     """Every job request that was sent, whatever became of it."""
+    fates: list[str] = field(default_factory=list)
+    """What happens to the next job requests, before the weather decides."""
+    file_fates: list[str] = field(default_factory=list)
+    """The same for the next uploads."""
     answered: dict[str, str] = field(default_factory=dict)
     """Idempotency key to job id."""
     pending: int = 0
@@ -337,6 +341,8 @@ class SimulatedEngine:
             self.account.create(request, self.process.name)
 
     def _fate(self) -> str:
+        if self.account.fates:
+            return self.account.fates.pop(0)
         roll, weather = self.account.dice.random(), self.account.weather
         for fate in ("not_sent", "lost_request", "lost_answer", "late", "error_after", "error_before", "refused", "rate_limited"):
             roll -= getattr(weather, fate)
@@ -350,6 +356,8 @@ class SimulatedEngine:
         await self._send()
         trouble = account.dice.random() < account.weather.file_trouble
         fate = account.dice.choice(("not_sent", "lost_request", "lost_answer", "refused")) if trouble else "fine"
+        if account.file_fates:
+            fate = account.file_fates.pop(0)
         account.tell(f"{self.process.name}: upload {name}: {fate}")
         if fate == "not_sent":
             raise NotSent("connection refused")
