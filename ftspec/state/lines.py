@@ -118,7 +118,7 @@ def read_segment(name: str, data: bytes, *, place: str, check: bool = True) -> S
         except BadLine as problem:
             if line.unfinished:
                 segment.torn = line.content
-            else:
+            elif not segment.newer:
                 segment.problems.append(bad_line(line, str(problem), place=place))
         else:
             numbers.add(seq)

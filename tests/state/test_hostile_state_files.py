@@ -233,6 +233,22 @@ def test_facts_of_an_unknown_kind_are_read_over_but_stop_writing(state, log, lin
         pytest.fail("the lock was given")
 
 
+def test_a_segment_of_a_newer_version_is_read_as_far_as_it_can_be(state, log):
+    """Lines that only that version understands are no errors here."""
+    import zlib
+
+    lines = [
+        b'{"seq":0,"fact":"segment","at":"","command":"x","by":"y","v":2',
+        b'{"seq":1,"fact":"job","key":{"hash":"a"}',
+        b'{"seq":2,"fact":"job","key":"b","at":"x","attempt":1,"values":{"status":"running"}',
+    ]
+    content = b"".join(line + b',"crc":"%08x"}\n' % zlib.crc32(line) for line in lines)
+    (log.parent / "20990101T000000000Z-00000000.jsonl").write_bytes(content)
+    found, problems = state.read()
+    assert [problem.code for problem in problems] == ["newer-state"]
+    assert found.jobs["b"].status == "running"
+
+
 def test_a_fact_that_a_buggy_version_wrote_is_named_and_can_be_mended(state, log):
     """A checksum that fits does not make a value right."""
     import zlib
