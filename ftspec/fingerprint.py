@@ -194,15 +194,16 @@ def eval_preimage(
 ) -> dict[str, Any]:
     """Return everything that decides an eval run.
 
-    `model` is `{"job": key}`, `{"job": key, "step": n}` or `{"scope": scope, "name": name}`.
+    `model` is `{"job": key}`, `{"job": key, "step": n}` or `{"scope": scope, "name": name}`. Prompt and
+    graders are there by their digests, because a preimage is kept in state, where no prompt may be.
     """
     return {
         "recipe": RECIPE,
         "model": dict(model),
         "dataset": dataset,
-        "prompt": prompt,
+        "prompt": None if prompt is None else digest(prompt),
         "sampling": dict(sampling),
-        "graders": dict(graders),
+        "graders": {name: digest(definition) for name, definition in graders.items()},
         "repeat": repeat,
     }
 

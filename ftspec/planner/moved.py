@@ -45,10 +45,10 @@ def moved(jobs: Iterable[DesiredJob], left: Mapping[str, RecordedJob]) -> dict[s
                     index.setdefault(rest, []).append(address)
         values = tuple(axis_text(value) for value in job.axes.values())
         for rest in _rests(job.experiment, values, names):
-            address = next((one for one in index.get(rest, ()) if one not in taken), None)
-            if address is not None:
-                taken.add(address)
-                found[job.address] = left[address]
+            came_from = next((one for one in index.get(rest, ()) if one not in taken), None)
+            if came_from is not None:
+                taken.add(came_from)
+                found[job.address] = left[came_from]
                 break
     return found
 
