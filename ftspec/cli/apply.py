@@ -154,7 +154,7 @@ def _troubles(result: ApplyResult) -> None:
             _console.talk(f"    ftspec status {trouble.address}")
     for trouble in result.in_doubt:
         _console.talk(f"{trouble.address}: in doubt: {printable(trouble.error.message or '')}")
-        _console.talk(f"    ftspec import {trouble.address} --job-id ID    (or --absent, if it never became a job)")
+        _console.talk(f"    ftspec import '{trouble.address}' --job-id ID    (or --search; or --absent, if it never became a job)")
     for address, because in result.skipped.items():
         _console.talk(f"{address}: skipped, because of {because}")
     for one in result.duplicates:

@@ -69,6 +69,7 @@ async def _cancel(loaded: Loaded, records: Sequence[RecordedJob]) -> dict[str, s
 
     trouble: dict[str, str] = {}
     async with Session(loaded.project, loaded.spec) as session:
+        session.remember(records)
         for record in records:
             job_id = record.last.engine_job_id or ""
             engine = session.engine(record.engine)

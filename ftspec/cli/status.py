@@ -127,6 +127,8 @@ def _details(loaded: Loaded, record: RecordedJob) -> None:
         ("trained tokens", f"{last.trained_tokens:,}" if last.trained_tokens is not None else None),
         ("cost", f"{last.cost:,.2f} {last.currency}" if last.cost is not None else None),
         ("bought by", last.by),
+        ("organization", last.organization),
+        ("key of", f"${last.owner}" if last.owner else None),
         ("job", last.engine_job_id),
         ("model", record.model),
     ]
@@ -157,6 +159,7 @@ def _events(loaded: Loaded, record: RecordedJob) -> None:
 
     async def ask() -> list[str]:
         async with Session(loaded.project, loaded.spec) as session:
+            session.remember([record])
             listing = await session.engine(record.engine).events(record.last.engine_job_id or "")
         return [printable(event.message) for event in listing.items if event.type != "metrics"][-5:]
 
@@ -172,8 +175,9 @@ def _next_steps(record: RecordedJob, last: Attempt) -> list[str]:
         return [
             "",
             "  Whether this launch became a job is not known.",
-            f"    ftspec import {record.address} --job-id ID",
-            f"    ftspec import {record.address} --absent",
+            f"    ftspec import '{record.address}' --search",
+            f"    ftspec import '{record.address}' --job-id ID",
+            f"    ftspec import '{record.address}' --absent",
         ]
     if last.status in ("failed", "cancelled"):
         return ["", "  It is not tried again by itself.", f"    ftspec apply --retry-failed '{record.address}'"]

@@ -101,6 +101,7 @@ async def _apply(
     execution = _signed(project, spec, request.execution)
     async with Session(project, spec) as session:
         state = writer.read()
+        session.remember(state.jobs.values())
         if any(record.in_doubt and not record.forgotten for record in state.jobs.values()):
             await settle(spec=spec, writer=writer, engines=session.engine, clock=clock, options=execution, state=state)
             state = writer.read()

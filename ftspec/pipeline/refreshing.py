@@ -47,6 +47,7 @@ async def _refresh(loaded: Loaded, writer: StateWriter, keys: Collection[str] | 
     state = writer.read()
     settled = Settled()
     async with Session(loaded.project, loaded.spec) as session:
+        session.remember(state.jobs.values())
         if any(record.in_doubt and not record.forgotten for record in state.jobs.values()):
             # One look at the lists now; the full settle window is apply's to wait for.
             settled = await settle(

@@ -14,14 +14,14 @@ from ftspec.diagnostics import FtspecError
 from ftspec.pipeline.planning import profiles
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from types import TracebackType
 
     from ftspec.engines.base import Engine
     from ftspec.experiment import EngineEntry, Spec
     from ftspec.pipeline.project import Project
     from ftspec.profile import Profile
-    from ftspec.record import State
+    from ftspec.record import RecordedJob
     from ftspec.server.inprocess import EngineApp
 
 
@@ -51,9 +51,9 @@ class Session:
             app.close()
         self._apps.clear()
 
-    def remember(self, state: State) -> None:
+    def remember(self, records: Iterable[RecordedJob]) -> None:
         """Let engines with several keys know which key owns which recorded job, file and model."""
-        for record in state.jobs.values():
+        for record in records:
             for attempt in record.attempts:
                 if attempt.owner is not None:
                     things = (

@@ -132,7 +132,7 @@ def _run(project: Project, word: str, work: Callable[[_Importer], Awaitable[T]])
     async def inside(writer: StateWriter) -> T:
         async with Session(project, loaded.spec) as session:
             state = writer.read()
-            session.remember(state)
+            session.remember(state.jobs.values())
             target = find(word, loaded, wanted, state)
             return await work(_Importer(target, loaded, wanted, session, writer))
 

@@ -52,7 +52,7 @@ def unknown_jobs(project: Project, *, engine: str | None = None) -> Remote:
 
     async def ask() -> Remote:
         async with Session(project, loaded.spec) as session:
-            session.remember(state)
+            session.remember(state.jobs.values())
             return await _ask(names, loaded, state, session)
 
     return asyncio.run(ask())
