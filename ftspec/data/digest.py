@@ -19,7 +19,7 @@ from ftspec.actions import DatasetFacts
 from ftspec.data.checks.base import Setting
 from ftspec.data.findings import Findings
 from ftspec.data.rows import BadFile
-from ftspec.data.sharing import WorkerLost, shared_reports, workers_for
+from ftspec.data.sharing import WORTH_TOKENS, WorkerLost, shared_reports, workers_for
 from ftspec.data.source import Place, Source
 from ftspec.data.tally import Counts, Tally, Totals
 from ftspec.data.tokens import DEFAULT, counter
@@ -97,6 +97,7 @@ def digest(
 
 def run(source: Source, place: Place, order: Order, *, progress: Progress | None = None) -> Passed:
     """Read a dataset once and return everything the order asks for (`BadFile`)."""
+    order = msgspec.structs.replace(order, large=source.size >= WORTH_TOKENS)
     workers = workers_for(source.size, tokens=order.tokenizer is not None and counter(order.tokenizer).exact) if source.one_pass else 1
     if workers > 1:
         try:

@@ -37,6 +37,8 @@ class Order(msgspec.Struct, kw_only=True, frozen=True):
     steps: list[dict[str, Any]] = []
     check: bool = True
     tokenizer: str | None = None
+    large: bool = False
+    """Whether the file is so large that slow starters among the counters pay."""
     statistics: bool = False
     hashes: bool = False
     keep: bool = False

@@ -89,7 +89,7 @@ class Tally:
     def __init__(self, order: Order) -> None:
         self._order = order
         self._form = all_formats()[order.setting.format]
-        self._counter = counter(order.tokenizer) if order.tokenizer else None
+        self._counter = counter(order.tokenizer, large=order.large) if order.tokenizer else None
         self._parts = order.parts
         self._fresh()
 

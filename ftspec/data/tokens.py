@@ -3,7 +3,8 @@
 A tokenizer is one of
 
 - `o200k`, `cl100k`: OpenAI's, exact with `bpe-openai` (extra `tokens`, vocabularies inside the
-  package) or with a tiktoken whose vocabulary is already cached; nothing is ever downloaded;
+  package) or with a tiktoken whose vocabulary is already cached; nothing is ever downloaded. For
+  large files gigatoken (extra `fast`) counts seven times as fast with bpe-openai's vocabularies;
 - `words`: words and signs, as the sandbox engine cuts them, exact by definition;
 - `estimate`: bytes / 3.7. Measured on English, German, French, Polish, Turkish, Korean, Chinese
   and Russian texts, Markdown, code and JSON, one token is 2.6 to 5.9 bytes of UTF-8 in
@@ -61,13 +62,19 @@ def count(text: str, tokenizer: str = DEFAULT) -> int:
 
 
 @functools.cache
-def counter(tokenizer: str = DEFAULT) -> Counter:
-    """Return the best counter for a tokenizer that works here, without network."""
+def counter(tokenizer: str = DEFAULT, *, large: bool = False) -> Counter:
+    """Return the best counter for a tokenizer that works here, without network.
+
+    `large`: there is so much to count that a counter which takes a second to load pays.
+    """
     if tokenizer not in TOKENIZERS:
         raise FtspecError(f"`{printable(tokenizer)}` is not a tokenizer", help=f"use one of {', '.join(TOKENIZERS)}")
     if tokenizer == "words":
         return Counter(name="words", exact=True, error=0.0, count=lambda text: len(_WORD.findall(text)), overhead=False)
-    if tokenizer != "estimate" and (exact := _bpe(tokenizer) or _tiktoken(tokenizer)) is not None:
+    exact = None
+    if tokenizer != "estimate":
+        exact = (_gigatoken(tokenizer) if large else None) or _bpe(tokenizer) or _tiktoken(tokenizer)
+    if exact is not None:
         return Counter(name=tokenizer, exact=True, error=0.0, count=_remembering(exact))
     return Counter(name="estimate", exact=False, error=ESTIMATE_ERROR, count=estimate)
 
@@ -100,6 +107,25 @@ def _bpe(tokenizer: str) -> Callable[[str], int] | None:
         return None
     found: Callable[[str], int] = _bindings.tokenizer_for_encoding(f"{tokenizer}_base").count
     return found
+
+
+def _gigatoken(tokenizer: str) -> Callable[[str], int] | None:
+    """Return gigatoken's count with the vocabulary that bpe-openai has inside; it wants it as a plain file."""
+    try:
+        import bpe_openai
+        import gigatoken
+    except ImportError:
+        return None
+    import gzip
+
+    packed = Path(bpe_openai.__file__).parent / "data" / f"{tokenizer}_base.tiktoken.gz"
+    if not packed.is_file():
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{tokenizer}_base.tiktoken"
+        path.write_bytes(gzip.decompress(packed.read_bytes()))
+        encode = gigatoken.Tokenizer.from_tiktoken(path, tokenizer.replace("cl100k", "gpt4")).encode
+    return lambda text: len(encode(text))
 
 
 def _tiktoken(tokenizer: str) -> Callable[[str], int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import sys
 import types
 
@@ -17,7 +18,7 @@ from ftspec.server.trainers.sandbox.words import pieces
 def _fresh(monkeypatch):
     """Each test finds the tokenizers that it installs, and none that the machine has."""
     tokens.counter.cache_clear()
-    for name in ("bpe_openai", "tiktoken"):
+    for name in ("bpe_openai", "gigatoken", "tiktoken"):
         monkeypatch.setitem(sys.modules, name, None)
     yield
     tokens.counter.cache_clear()
@@ -69,6 +70,27 @@ def test_an_installed_tokenizer_is_exact(monkeypatch):
     assert (counter.name, counter.exact) == ("o200k", True)
     assert [counter.count("Be brief.") for _ in range(3)] == [9, 9, 9]
     assert asked == ["Be brief."]
+
+
+def test_large_files_are_counted_by_the_faster_tokenizer(monkeypatch, tmp_path):
+    """With `gigatoken` installed it gets the vocabulary of `bpe-openai`, for large files only."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "o200k_base.tiktoken.gz").write_bytes(gzip.compress(b"vocabulary"))
+    bpe = types.ModuleType("bpe_openai")
+    bpe.__file__ = str(tmp_path / "__init__.py")
+    bpe._bindings = types.SimpleNamespace(tokenizer_for_encoding=lambda _name: types.SimpleNamespace(count=lambda _text: 1))
+    giga = types.ModuleType("gigatoken")
+
+    def load(path, scheme):
+        assert (path.read_bytes(), scheme) == (b"vocabulary", "o200k")
+        return types.SimpleNamespace(encode=list)
+
+    giga.Tokenizer = types.SimpleNamespace(from_tiktoken=load)
+    monkeypatch.setitem(sys.modules, "bpe_openai", bpe)
+    monkeypatch.setitem(sys.modules, "gigatoken", giga)
+    assert tokens.counter("o200k", large=True).count("four") == 4
+    assert tokens.counter("o200k").count("four") == 1
+    assert tokens.counter("cl100k", large=True).count("four") == 1
 
 
 def test_tiktoken_is_used_only_with_its_vocabulary_on_disk(monkeypatch, tmp_path):
