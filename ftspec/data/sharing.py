@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from ftspec.data.rows import RowFile
 
-RANGE = 4 << 20
+RANGE = 2 << 20
 WORTH = 64 << 20
 """Below this size starting workers takes longer than it saves."""
 WORTH_TOKENS = 16 << 20
