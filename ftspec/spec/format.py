@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 STEP: Final = 2
-_HEADER = re.compile(r"[|>](?:[-+]?(?P<after>[1-9])?|(?P<before>[1-9])[-+]?)")
+_HEADER = re.compile(r"[|>](?:(?P<before>[1-9])[-+]?|[-+](?P<after>[1-9])?|)")
 _OPENING = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken)
 _CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken)
 _INVISIBLE = (yaml.StreamStartToken, yaml.StreamEndToken)
@@ -259,7 +259,7 @@ class _Layout:
                 break
             count += 1
         if not keep:
-            while count and not body[count - 1].strip(" "):
+            while count and not body[count - 1].strip(" ") and len(body[count - 1]) <= width:
                 count -= 1
         prefix = " " * (max(new, 0) + int(given) if given else new + STEP)
         self.out.extend(_Line("raw", prefix + text[width:] if text[width:] else "") for text in body[:count])
@@ -321,7 +321,7 @@ def _spaced(lines: Sequence[_Line]) -> list[_Line]:
         tidy.pop()
     keys = [i for i, line in enumerate(tidy) if line.top]
     starts = [_with_comments(tidy, i) for i in keys]
-    ends = [*starts[1:], len(tidy)]
+    ends = [*starts[1:], len(tidy)][: len(keys)]
     long = [sum(line.kind in ("code", "raw") for line in tidy[start:end]) > 1 for start, end in zip(keys, ends, strict=True)]
     wanted = {start for i, start in enumerate(starts) if i and (long[i - 1] or long[i])}
     result: list[_Line] = []

@@ -22,7 +22,7 @@ from ftspec.spec.tree import plain
 if TYPE_CHECKING:
     from tests.spec.conftest import Project
 
-WORDS = st.sampled_from(["a", "tone", "no", "12:30", "010", "1e-5", "true", "null", "~", "x y", "a: b", "#c", "- d", "{e}", "'f'", '"', "ä", "", " g", "h ", "@i", "*j", "&k", "!l", "%m", "|", ">", "?", "[", "a,b", "0x1f", ".5", "=", "<<", "yes"])  # fmt: skip
+WORDS = st.sampled_from(["a", "tone", "no", "12:30", "010", "1e-5", "true", "null", "~", "x y", "a: b", "#c", "- d", "{e}", "'f'", '"', "ä", "", " g", "h ", "@i", "*j", "&k", "!l", "%m", "|", ">", "?", "[", "a,b", "0x1f", ".5", "=", "<<", "yes", "two\nlines\n", "a\n\n  b", "x\n\n\n", " lead\n# no comment\n", "\n\ny\n", "end "])  # fmt: skip
 SCALARS = st.one_of(WORDS, st.integers(-5, 10**12), st.floats(allow_nan=False, allow_infinity=False), st.booleans(), st.none())
 TREES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS.filter(bool), inner, max_size=4), max_leaves=20
@@ -35,12 +35,16 @@ class Writer:
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
+        self.kept = False
 
     def document(self, value: dict[str, Any]) -> str:
         text = self.noise(0) + "".join(self.lines(value, 0))
         return text if self.chance.random() < 0.9 else text.replace("\n", "\r\n")
 
     def noise(self, indent: int) -> str:
+        if self.kept:
+            self.kept = False
+            return ""
         kinds = ["", "", "", "\n", "\n\n", f"{' ' * indent}# comment\n", "# left\n", f"\n{' ' * indent}# a\n\n", "   \n"]
         return self.chance.choice(kinds)
 
@@ -60,9 +64,30 @@ class Writer:
                     out.append(f"{blanks}-{' ' * (step - 1)}{inner[indent + step :]}")
                 else:
                     out.append(f"{start}{self.comment()}\n{inner}")
+            elif isinstance(item, str) and item.strip() and "\n" in item and self.chance.random() < 0.8:
+                out.append(f"{start} {self.block(item, indent)}")
+            elif (
+                isinstance(item, str)
+                and item.replace(" ", "").isalpha()
+                and item.strip() == item
+                and " " in item
+                and self.chance.random() < 0.5
+            ):
+                out.append(f"{start} {item.replace(' ', chr(10) + ' ' * (indent + self.chance.choice([1, 2, 5])))}{self.comment()}\n")
             else:
                 out.append(f"{start}{' ' * self.chance.choice([1, 1, 3])}{self.flow(item, indent)}{self.comment()}\n")
         return out
+
+    def block(self, text: str, indent: int) -> str:
+        """Return text as a literal block scalar."""
+        step = self.chance.choice([1, 2, 4])
+        given = str(step) if text.lstrip("\n").startswith(" ") or text.startswith("\n") or self.chance.random() < 0.3 else ""
+        body = text.rstrip("\n")
+        ends = len(text) - len(body)
+        chomp = "-" if not ends else "" if ends == 1 else "+"
+        self.kept = True  # blanks after it may belong to it
+        lines = [" " * (indent + step) + line if line or self.chance.random() < 0.2 else "" for line in body.split("\n")]
+        return "\n".join([f"|{given}{chomp}{self.comment()}", *lines]) + "\n" * max(ends, 1)
 
     def lines_without_noise(self, item: Any, indent: int) -> list[str]:
         calm = Writer(self.chance)
@@ -96,7 +121,7 @@ class Writer:
                 return text if parse(f"a: {text}".encode(), "")[0]["a"] == value else f"{value:e}"
             case str() if value.isalpha() and value not in {"true", "null", "no", "yes"} and self.chance.random() < 0.5:
                 return value
-            case str() if self.chance.random() < 0.5:
+            case str() if "\n" not in value and self.chance.random() < 0.5:
                 return "'" + value.replace("'", "''") + "'"
             case _:
                 return json.dumps(value, ensure_ascii=False)
@@ -205,6 +230,34 @@ def test_the_short_way_of_a_plain_job_gives_the_same_job(monkeypatch: pytest.Mon
             assert _jobs(text) == short
 
     law()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: |\n x\n   \nb: 1\n",
+        "a: |+\n  x\n\n\nb: 1\n",
+        "a: |\n  x",
+        "a: |-\n  x",
+        "a: >2\n    x\n   y\nb: 1\n",
+        "- |1\n  x\n- y\n",
+        "a:\n- |\n x\n- y\n",
+        "a: &x\n    b: 1\nc: {<<: *x , d: *x}\n",
+        "a: &x y\nb: [*x,*x , 1]\n",
+        "--- # top\na: 1\n",
+        "a: 'b\n\n  c'\nd: \"e \\\n     f\"\n",
+        "a: {b: 'c\n   d', e: f\n  g}\n",
+        "a:\n    # first\n    b: 1\n  # odd\nc: 2\n",
+        "# only\n",
+        "a:\n",
+        "a: [\n  # none\n]\n",
+    ],
+)
+def test_unusual_layouts_keep_their_meaning(text: str) -> None:
+    """Block scalars with deep blanks, kept line ends, anchors, folded quotes, markers, stray comments."""
+    result = formatted(text)
+    assert repr(plain(parse(result.encode(), "")[0])) == repr(plain(parse(text.encode(), "")[0]))
+    assert formatted(result) == result
 
 
 def test_what_cannot_be_kept_is_not_formatted() -> None:
