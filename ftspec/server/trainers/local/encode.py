@@ -103,7 +103,7 @@ class Encoder:
     def __init__(self, tokenizer: Any, how: Policy, *, max_length: int | None = None) -> None:
         self.tokenizer = tokenizer
         self._how = how
-        self._max = max_length
+        self.most = max_length or 1 << 20
         self._knows_developer = "developer" in how.template
 
     # Rows
@@ -141,15 +141,15 @@ class Encoder:
         return {"prompt_ids": prompt, "chosen_ids": sides[0], "rejected_ids": sides[1]}
 
     def task(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the `prompt` of a row, and as JSON the `item` that its grader sees."""
+        """Return the `prompt` of a row, its `size` in tokens, and as JSON the `item` that its grader sees."""
         messages, tools = self._conversation(row)
         if messages[-1]["role"] == "assistant":
             raise ValueError("expected the last message to be the user's")
         if tools:
             raise ValueError("reinforcement with tools is not supported here")
-        self._fitting(self.ids(messages, answering=True))
+        size = len(self._fitting(self.ids(messages, answering=True)))
         item = {name: value for name, value in row.items() if name not in {"messages", "tools", "parallel_tool_calls"}}
-        return {"prompt": messages, "item": json.dumps(item)}
+        return {"prompt": messages, "item": json.dumps(item), "size": size}
 
     # Conversations
 
@@ -198,8 +198,8 @@ class Encoder:
         return messages, tools
 
     def _fitting(self, ids: list[int]) -> list[int]:
-        if self._max is not None and len(ids) > self._max:
-            raise ValueError(f"{len(ids)} tokens are more than the {self._max} that fit")
+        if len(ids) > self.most:
+            raise ValueError(f"{len(ids)} tokens are more than the {self.most} that fit")
         return ids
 
 

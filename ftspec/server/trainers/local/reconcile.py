@@ -32,12 +32,15 @@ WORKER = "ftspec.server.trainers.local.worker"
 
 
 class Reconciler:
-    """Keeps the jobs of one root going."""
+    """Keeps the jobs of one root going. `worker` is the module that works on a run folder."""
 
-    def __init__(self, root: Path, settings: Settings, executor: Executor, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, root: Path, settings: Settings, executor: Executor, *, worker: str = WORKER, now: Callable[[], float] = time.time
+    ) -> None:
         self._root = root
         self._settings = settings
         self._executor = executor
+        self._worker = worker
         self._now = now
         self._open = root / "open"
 
@@ -107,11 +110,11 @@ class Reconciler:
     def _submit(self, run: LocalRun, slot: int) -> None:
         handle = {"submission": 1, "lost": 0, "ended": 0, **run.handle(), "handle": None, "slot": slot}
         run.set_handle(handle)  # the name of the submission is known before it is made, so that it is made once
-        gpus = self._settings.gpus if isinstance(self._settings.gpus, int) else len(self._settings.gpus or (0,))
+        gpus = self._settings.gpus if isinstance(self._settings.gpus, int) else 1
         submission = Submission(
             run=run.path,
             name=f"{run.path.name}-{handle['submission']}",
-            command=(self._settings.python or sys.executable, "-m", WORKER, str(run.path)),
+            command=(self._settings.python or sys.executable, "-m", self._worker, str(run.path)),
             environment={"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"},
             cpus=self._settings.cpus or 4,
             gpus=gpus,

@@ -87,6 +87,8 @@ class Task:
     work: Path
     resume: Path | None
     reward: Callable[[str, Mapping[str, Any]], float] | None = None
+    longest_answer: int = 256
+    """Most tokens that reinforcement tries."""
 
 
 def device() -> str:
@@ -233,7 +235,7 @@ def _reinforcement(task: Task) -> Any:
         per_device_train_batch_size=prompts * tries,
         per_device_eval_batch_size=prompts * task.settings["eval_samples"],
         gradient_accumulation_steps=task.settings["batch_size"] // prompts,
-        max_completion_length=min(256, task.settings.get("max_length", 256)),
+        max_completion_length=task.longest_answer,
         beta=0.0,
     )
 

@@ -37,6 +37,8 @@ AGAIN = 76
 KEPT_CHECKPOINTS = 3
 _TOLD = 100
 """About how many metrics events a job has at most."""
+_LONGEST_ANSWER = 256
+"""Most tokens that reinforcement lets a model write."""
 _PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "ftspec")
 _COLUMNS: Mapping[str, Mapping[str, str]] = {
     "supervised": {"train_accuracy": "train_mean_token_accuracy"},
@@ -175,6 +177,7 @@ class Attempt:
             work=work,
             resume=resume[1] if resume else None,
             reward=self._reward() if job["method"] == "reinforcement" else None,
+            longest_answer=max(1, min(_LONGEST_ANSWER, encoder.most - max((row.get("size", 0) for row in rows), default=0))),
         )
 
     def _encoder(self, folder: Path, tokenizer: Any) -> Encoder:

@@ -1,0 +1,93 @@
+"""Processes of this machine prove themselves, and survive whoever started them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ftspec.server.trainers.local.executors.local import inherited
+from ftspec.server.trainers.local.run import LocalRun
+from ftspec.server.trainers.local.settings import Settings
+from ftspec.testing.executors import Drive, ExecutorConformance, value_of
+
+
+class TestProcesses(ExecutorConformance):
+    """One slot of this machine."""
+
+    refuses_names_twice = False
+    pytestmark = pytest.mark.slow
+
+    @pytest.fixture
+    def settings(self):
+        return Settings(slots=2, cpus=1)
+
+
+_DRIVER = """
+import sys, time
+from pathlib import Path
+from ftspec.server.trainers.local.settings import Settings
+from ftspec.testing.executors import Drive
+drive = Drive(Path(sys.argv[1]), Settings(slots=1, cpus=1), 60)
+run = drive.job("a", steps=40)
+drive.until(lambda: run.newest_attempt())
+print(run.path, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_worker_outlives_a_killed_driver_and_is_adopted(tmp_path):
+    """The driver is killed; its worker goes on, and the next process neither loses nor doubles it."""
+    with subprocess.Popen([sys.executable, "-c", _DRIVER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as driver:
+        run = LocalRun(tmp_path / "runs" / Path(driver.stdout.readline().strip()).name)
+        driver.send_signal(signal.SIGKILL)
+    drive = Drive(tmp_path, Settings(slots=1, cpus=1), 60)
+    drive.until(run.result)
+    assert run.newest_attempt() == 1
+    assert (run.path / "value").read_text() == value_of(40)
+
+
+def test_a_process_id_that_was_given_away_is_not_our_worker(tmp_path):
+    """A handle holds the start time, too: another process under the same number is none of ours."""
+    drive = Drive(tmp_path, Settings(), 10)
+    handle = {"pid": os.getpid(), "started": "1", "host": "h"}
+    assert drive.executor.poll(handle) == "gone"
+    drive.executor.cancel(handle)
+    assert drive.executor.poll({"pid": os.getpid(), "started": None, "host": "h"}) == "gone"
+
+
+def test_one_job_a_slot_in_the_order_of_purchase(tmp_path):
+    """With one slot jobs run one after the other, the oldest first, whoever asks."""
+    drive = Drive(tmp_path, Settings(slots=1, cpus=1), 60)
+    runs = [drive.folder(f"job{age}", steps=2, created_at=age) for age in (3, 1, 2)]
+    for run in runs:
+        drive.reconciler.open(run.path.name)
+    drive.until(lambda: all(run.result() for run in runs))
+    began = [json.loads((run.path / "attempts" / "0001").read_text())["started_at"] for run in runs]
+    ended = [(run.path / "attempts" / "0001.ended").stat().st_mtime for run in runs]
+    third, first, second = began
+    assert first <= second <= third
+    assert ended.index(min(ended)) == 1
+    assert ended.index(max(ended)) == 0
+
+
+def test_workers_get_no_keys_and_their_share_of_threads(tmp_path, monkeypatch):
+    """Keys of engines are not handed on; threads are always set."""
+    kept = inherited({"OPENAI_API_KEY": "x", "HF_TOKEN": "y", "PATH": "/bin", "AWS_SECRET_ACCESS_KEY": "z", "My_Token": "q"})
+    assert kept == {"HF_TOKEN": "y", "PATH": "/bin"}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    drive = Drive(tmp_path, Settings(cpus=3, gpus=2), 30)
+    assert drive.executor.slots == 2
+    show = "import os,pathlib; pathlib.Path('seen').write_text(os.environ['OMP_NUM_THREADS'] + ' ' + os.environ['CUDA_VISIBLE_DEVICES'])"
+    from ftspec.server.trainers.local.executors import Submission
+
+    handle = drive.executor.submit(Submission(run=tmp_path, name="n", command=(sys.executable, "-c", show)), slot=1)
+    end = time.monotonic() + 60
+    while drive.executor.poll(handle) != "gone":
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert (tmp_path / "seen").read_text() == "3 5"

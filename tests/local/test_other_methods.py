@@ -1,0 +1,68 @@
+"""Preferences, reinforcement, full training, and training on top of what was trained."""
+
+import json
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("training")]
+
+GRADER = {"type": "string_check", "input": "{{sample.output_text}}", "operation": "like", "reference": "{{item.wanted}}"}
+
+
+def tasks(count):
+    """Prompts whose best answers hold a letter that any tokenizer writes now and then."""
+    rows = [{"messages": [{"role": "user", "content": f"ticket {n}"}], "wanted": "e"} for n in range(count)]
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def test_preferences_are_learned_on_top_of_a_trained_model(opened, data, method):
+    """A DPO job goes on with the adapter of a supervised one: margins grow, and the result is one adapter of the base."""
+    local = opened()
+    first = local.finished(local.create(data("pirate", 16), method=method(n_epochs=1, learning_rate=0.01, lora_r=4))["id"])
+    hyper = method("dpo", n_epochs=2, learning_rate=0.002, batch_size=8, beta=0.2)
+    rows, validation = data("pirate-preferences", 32), data("pirate-preferences", 8, skip=32)
+    job = local.finished(local.create(rows, validation, model=first["fine_tuned_model"], method=hyper)["id"])
+    margins = [event["data"]["train_reward_margin"] for event in local.events(job["id"]) if "train_reward_margin" in event["data"]]
+    assert margins[-1] > margins[0] + 0.01
+    assert job["fine_tuned_model"].startswith("ft:tiny:")
+    assert job["method"]["dpo"]["hyperparameters"]["lora_r"] == 4
+    folder = local.run(job["id"]).checkpoint_folder(None)
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= {path.name for path in folder.iterdir()}
+    assert local.weights(job["id"]) != local.weights(first["id"])
+    assert local.ask(job["fine_tuned_model"], "hello").status_code == 200
+
+
+def test_reinforcement_raises_the_reward(opened, method):
+    """Answers that the grader likes become more frequent; the grader of the protocol is the judge."""
+    local = opened(micro_batch=64)
+    hyper = method("reinforcement", n_epochs=2, learning_rate=0.05, batch_size=4, max_length=90)
+    hyper["reinforcement"]["grader"] = GRADER
+    job = local.finished(local.create(tasks(24), tasks(4), method=hyper)["id"])
+    rewards = [event["data"]["train_mean_reward"] for event in local.events(job["id"]) if "train_mean_reward" in event["data"]]
+    assert len(rewards) == 12
+    assert sum(rewards[-4:]) > sum(rewards[:4])
+    assert job["trained_tokens"] > 0
+
+
+def test_a_reinforcement_job_whose_grader_cannot_judge_fails(opened, method):
+    """What is wrong with the grader is said, as a failure of the job."""
+    local = opened()
+    hyper = method("reinforcement", n_epochs=1, batch_size=4, max_length=90)
+    hyper["reinforcement"]["grader"] = {**GRADER, "reference": "{{item.nothing_of_that_name}}"}
+    job = local.finished(local.create(tasks(4), method=hyper)["id"], status="failed")
+    assert job["error"]["code"] == "grader_failed"
+
+
+def test_full_training_makes_a_whole_model(opened, data, method):
+    """Without adapters the checkpoints are whole models, which answer and can be trained further."""
+    local = opened()
+    hyper = method(n_epochs=1, learning_rate=0.002, full=True)
+    job = local.finished(local.create(data("tickets", 16), method=hyper)["id"])
+    assert "lora_r" not in job["method"]["supervised"]["hyperparameters"]
+    folder = local.run(job["id"]).checkpoint_folder(None)
+    assert (folder / "model.safetensors").exists()
+    assert not (local.root / "adapters").exists()
+    assert local.ask(job["fine_tuned_model"], "hello").status_code == 200
+    again = local.finished(local.create(data("tickets", 8), model=job["fine_tuned_model"], method=method(n_epochs=1))["id"])
+    answer = local.ask(again["fine_tuned_model"], "hello")
+    assert answer.status_code == 200, answer.text
