@@ -38,8 +38,9 @@ for line in (root / name).open('rb'):
 """,
     "json.loads alone": "import json\nSTART\nfor line in (root / name).open('rb'): json.loads(line)",
     "digest": """
-from ftspec.data.source import Place, Source
-from ftspec.data.digest import run
+from ftspec.data.rows import Place
+from ftspec.data.source import Source
+from ftspec.data.onepass import run
 import msgspec
 from ftspec.experiment import DesiredDataset
 START
@@ -67,7 +68,7 @@ digest(DesiredDataset(name="data", path=name), root=root, tokenizer="TOKENIZER")
 """,
     "data check (all rules, statistics)": """
 from ftspec.data.audit import audit
-from ftspec.data.source import Place
+from ftspec.data.rows import Place
 from ftspec.experiment import DesiredDataset
 START
 audit(DesiredDataset(name="data", path=name), Place(root=root), tokenizer="estimate")
@@ -81,7 +82,7 @@ with tempfile.TemporaryDirectory(dir=root) as into: materialise(DesiredDataset(n
 """,
     "leakage (1,000 held-out rows)": """
 from ftspec.data.leakage import Part, compare
-from ftspec.data.source import Place
+from ftspec.data.rows import Place
 from ftspec.experiment import DesiredDataset
 held = root / "held.jsonl"
 with (root / name).open("rb") as file: held.write_bytes(b"".join(next(file) for _ in range(1000)))

@@ -1,7 +1,7 @@
 """Everything that can be said about a dataset before money is spent: `data check`.
 
 One pass gives the row rules, counts and hashes; the rules about the whole dataset are read off
-those. What an engine takes (`limits`) comes from its profile.
+those. What engines take is in `limits`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import msgspec
 
 from ftspec.data import stats
 from ftspec.data.checks import all_codes
-from ftspec.data.checks.base import Setting
-from ftspec.data.digest import Passed, Progress, as_diagnostic, diagnostics_of, run
 from ftspec.data.findings import KEEP
+from ftspec.data.limits import FEW, rows_text
+from ftspec.data.onepass import Passed, Progress, as_diagnostic, diagnostics_of, run
 from ftspec.data.rows import BadFile
-from ftspec.data.source import Place as Where
+from ftspec.data.rows import Place as Where
 from ftspec.data.source import Source
 from ftspec.data.tokens import DEFAULT, counter
 from ftspec.data.transforms import BadTransform
@@ -25,24 +25,11 @@ from ftspec.diagnostics import Diagnostic, Place, error
 from ftspec.printable import printable
 
 if TYPE_CHECKING:
-    from ftspec.actions import DatasetFacts
+    from ftspec.data.checks.base import Setting
     from ftspec.experiment import DesiredDataset
-    from ftspec.profile import Profile
 
-FEW = 50
 SKEW = 0.8
 BIAS = 0.7
-
-
-def setting_for(profile: Profile | None, *, method: str | None = None, safety: bool = False) -> Setting:
-    """Return what the row rules must know of an engine and of the method that rows are for."""
-    data = profile.data if profile is not None else {}
-    wanted = profile.methods.get(method) if profile is not None and method is not None else None
-    made = Setting(safety=safety, wanted=wanted.dataset_format if wanted is not None else None)
-    given = {name: data[name] for name in ("max_images", "max_image_bytes") if name in data}
-    if "roles" in data:
-        given["roles"] = frozenset(data["roles"])
-    return msgspec.structs.replace(made, **given)
 
 
 def audit(
@@ -150,48 +137,11 @@ def _repeated(dataset: DesiredDataset, passed: Passed, *, places: bool) -> list[
     return found
 
 
-def limits(
-    facts: DatasetFacts,
-    profile: Profile | None,
-    *,
-    use: str = "train",
-    wanted_format: str | None = None,
-    engine: str | None = None,
-    at: Place | None = None,
-) -> list[Diagnostic]:
-    """Return what an engine does not take about a dataset part, used to `train` or for `validation`."""
-    name = printable(engine or (profile.name if profile else "the engine"))
-    at = at or Place(path=printable(facts.path or facts.ref))
-    found: list[Diagnostic] = []
-
-    def tell(code: str, message: str) -> None:
-        rule = all_codes()[code]
-        found.append(Diagnostic(code=code, severity=rule.severity, message=message, help=rule.help, at=at))
-
-    least = (profile.min_rows if profile else 1) if use == "train" else 1
-    data = profile.data if profile is not None else {}
-    if facts.rows < least:
-        tell("too-few-rows", f"`{facts.ref}` has {_rows(facts.rows)}, and `{name}` takes at least {least}")
-    elif use == "train" and facts.rows < FEW:
-        tell("few-rows", f"`{facts.ref}` has only {_rows(facts.rows)}")
-    if (most := data.get("max_rows")) is not None and facts.rows > most:
-        tell("too-many-rows", f"`{facts.ref}` has {_rows(facts.rows)}, and `{name}` takes at most {most}")
-    if profile is not None and profile.max_file_bytes is not None and facts.bytes > profile.max_file_bytes:
-        tell("file-too-large", f"`{facts.ref}` has {facts.bytes / 1e6:.0f} MB, and `{name}` takes {profile.max_file_bytes / 1e6:.0f} MB")
-    if wanted_format is not None and facts.format != wanted_format:
-        tell("wrong-format", f"`{facts.ref}` is {facts.format}, and the method wants {wanted_format}")
-    return found
-
-
-def _rows(number: int) -> str:
-    return "1 row" if number == 1 else f"{number:,} rows"
-
-
 def over_context(dataset: DesiredDataset, passed: Passed, model: str, context: int) -> list[Diagnostic]:
     """Return how many rows a model's training context cuts off."""
     rows, lost = stats.beyond(passed.counts[""].lengths, context)
     if not rows:
         return []
     share = lost / max(passed.counts[""].tokens, 1)
-    sentence = f"{_rows(rows)} of `{dataset.name}` {'is' if rows == 1 else 'are'} longer than the {context} tokens that `{printable(model)}` trains on; {share:.1%} of the tokens are cut off"
+    sentence = f"{rows_text(rows)} of `{dataset.name}` {'is' if rows == 1 else 'are'} longer than the {context} tokens that `{printable(model)}` trains on; {share:.1%} of the tokens are cut off"
     return [_told("over-context", sentence, dataset)]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ftspec.data.checks.base import Setting
-    from ftspec.data.source import Place
+    from ftspec.data.rows import Place
     from ftspec.experiment import DesiredDataset
 
 VERSION = 1

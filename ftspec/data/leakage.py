@@ -23,7 +23,7 @@ from ftspec.data.checks import all_codes
 from ftspec.data.digest import part_of
 from ftspec.data.findings import KEEP
 from ftspec.data.formats import all_formats
-from ftspec.data.source import Place as Where
+from ftspec.data.rows import Place as Where
 from ftspec.data.source import Source
 from ftspec.data.split import field_of
 from ftspec.data.tally import hash64, sorted_json

@@ -16,7 +16,8 @@ import errno
 import json
 import os
 import stat
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +26,10 @@ import msgspec
 from ftspec.fingerprint import canonical_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
     from types import TracebackType
     from typing import Self
+
+    from ftspec.experiment import DesiredDataset
 
 BLOCK = 1 << 20
 """How many bytes are read at once."""
@@ -167,6 +169,19 @@ class RowFile:
         """Raise `BadFile` if the file is not the one that was opened any more."""
         if Stamp.of(os.fstat(self.descriptor)) != self.stamp:
             raise BadFile("changed-while-read", "the file changed while it was read")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where datasets lie: the project, folders that the user added, and the other datasets of the spec."""
+
+    root: Path
+    data_roots: Sequence[Path] = ()
+    datasets: Mapping[str, DesiredDataset] = field(default_factory=dict)
+
+    def open(self, path: str) -> RowFile:
+        """Open a file of the project (`BadFile`)."""
+        return RowFile.open(path, root=self.root, data_roots=self.data_roots)
 
 
 def _refuse_long(held: int) -> None:

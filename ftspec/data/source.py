@@ -8,10 +8,9 @@ rows (`dedupe`, `sample`, `mix`) on, rows are streamed here, and rules look at w
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,7 +20,7 @@ from ftspec.data.boring import as_dict
 from ftspec.data.checks.base import Setting
 from ftspec.data.findings import Findings
 from ftspec.data.formats import all_formats, detect
-from ftspec.data.rows import BadFile, BadRow, RowFile, RowReader, Stamp, sniff
+from ftspec.data.rows import BadFile, BadRow, Place, RowFile, RowReader, Stamp, sniff
 from ftspec.data.scan import Order, RowRules, Scanner
 from ftspec.data.transforms import STREAMED, Row, Rows, row_step
 from ftspec.printable import printable
@@ -34,19 +33,6 @@ _VOTERS = 100
 _BATCH = 256
 PROMPT_BYTES = 1 << 20
 """The longest file that a system prompt may come from."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where datasets lie: the project, folders that the user added, and the other datasets of the spec."""
-
-    root: Path
-    data_roots: Sequence[Path] = ()
-    datasets: Mapping[str, DesiredDataset] = field(default_factory=dict)
-
-    def open(self, path: str) -> RowFile:
-        """Open a file of the project (`BadFile`)."""
-        return RowFile.open(path, root=self.root, data_roots=self.data_roots)
 
 
 class Source:

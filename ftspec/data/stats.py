@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ftspec.data.digest import Passed
+from ftspec.data.onepass import Passed
 from ftspec.data.tally import LABELS, Counts
 from ftspec.data.tokens import counter
 

@@ -17,10 +17,8 @@ answer's start, as OpenAI's own guide counts them.
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +77,22 @@ def counter(tokenizer: str = DEFAULT, *, large: bool = False) -> Counter:
     return Counter(name="estimate", exact=False, error=ESTIMATE_ERROR, count=estimate)
 
 
+def name_of(tokenizer: str) -> str:
+    """Return the name of the counter that `counter` would return, without loading it."""
+    if tokenizer in {"words", "estimate"} or tokenizer not in TOKENIZERS:
+        return tokenizer
+    return tokenizer if _installed("bpe_openai") or (_installed("tiktoken") and _vocabulary(tokenizer).is_file()) else "estimate"
+
+
+def _installed(module: str) -> bool:
+    from importlib.util import find_spec
+
+    try:
+        return find_spec(module) is not None
+    except ValueError:
+        return False
+
+
 def choose(wanted: Iterable[str | None]) -> str:
     """Return the tokenizer for a dataset that engines with these tokenizers (`None`: not said) train on."""
     names = {name or DEFAULT for name in wanted}
@@ -117,6 +131,7 @@ def _gigatoken(tokenizer: str) -> Callable[[str], int] | None:
     except ImportError:
         return None
     import gzip
+    import tempfile
 
     packed = Path(bpe_openai.__file__).parent / "data" / f"{tokenizer}_base.tiktoken.gz"
     if not packed.is_file():
@@ -134,12 +149,19 @@ def _tiktoken(tokenizer: str) -> Callable[[str], int] | None:
         import tiktoken
     except ImportError:
         return None
-    name = f"{tokenizer}_base"
-    address = f"https://openaipublic.blob.core.windows.net/encodings/{name}.tiktoken"
+    if not _vocabulary(tokenizer).is_file():
+        return None
+    encode = tiktoken.get_encoding(f"{tokenizer}_base").encode_ordinary
+    return lambda text: len(encode(text))
+
+
+def _vocabulary(tokenizer: str) -> Path:
+    """Return where tiktoken keeps a vocabulary that it has fetched."""
+    import hashlib
+    import tempfile
+
+    address = f"https://openaipublic.blob.core.windows.net/encodings/{tokenizer}_base.tiktoken"
     folder = (
         os.environ.get("TIKTOKEN_CACHE_DIR") or os.environ.get("DATA_GYM_CACHE_DIR") or str(Path(tempfile.gettempdir()) / "data-gym-cache")
     )
-    if not (Path(folder) / hashlib.sha1(address.encode()).hexdigest()).is_file():  # noqa: S324 the name that tiktoken gives its file
-        return None
-    encode = tiktoken.get_encoding(name).encode_ordinary
-    return lambda text: len(encode(text))
+    return Path(folder) / hashlib.sha1(address.encode()).hexdigest()  # noqa: S324 the name that tiktoken gives its file

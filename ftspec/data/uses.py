@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from ftspec.data.audit import limits, setting_for
 from ftspec.data.checks.base import Setting
+from ftspec.data.limits import limits, setting_for
 from ftspec.data.tokens import choose
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ftspec.data.source import Place
+from ftspec.data.rows import Place
 from ftspec.experiment import DesiredDataset, SplitRule
 
 

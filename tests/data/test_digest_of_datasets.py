@@ -155,7 +155,7 @@ class TestCache:
         """The second digest equals the first and opens no rows."""
         dataset = folder.dataset("data", *many(chat), chat(assistant=" x "), split={"shares": SPLIT})
         first = digest(dataset, root=folder.root, cache=self.cache(folder))
-        monkeypatch.setattr("ftspec.data.digest.run", None)
+        monkeypatch.setattr("ftspec.data.onepass.run", None)
         assert digest(dataset, root=folder.root, cache=self.cache(folder)) == first
         assert first[1]
 

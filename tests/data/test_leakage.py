@@ -7,7 +7,7 @@ import random
 import pytest
 
 from ftspec.data.leakage import Part, as_diagnostics, compare, comparisons, index_of, rows_of, spec_leaks
-from ftspec.data.source import Place
+from ftspec.data.rows import Place
 from ftspec.experiment import DesiredEval, DesiredJob, Spec
 
 FIRST = ("ba", "ko", "mi", "ru", "te", "sol", "ver", "lin", "mar", "ten")

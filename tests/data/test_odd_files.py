@@ -11,8 +11,8 @@ import threading
 import pytest
 
 from ftspec.data.digest import digest, open_rows
-from ftspec.data.rows import MAX_ROW
-from ftspec.data.source import Place, Source
+from ftspec.data.rows import MAX_ROW, Place
+from ftspec.data.source import Source
 from ftspec.diagnostics import FtspecError, has_errors
 from ftspec.experiment import DesiredDataset
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ftspec.data.audit import audit, limits, over_context, setting_for
-from ftspec.data.digest import facts_of
+from ftspec.data.audit import audit, over_context
+from ftspec.data.limits import limits, setting_for
+from ftspec.data.onepass import facts_of
 from ftspec.data.stats import histogram, percentile, statistics_of
 from ftspec.diagnostics import Severity
 from ftspec.profile import MethodProfile, Profile

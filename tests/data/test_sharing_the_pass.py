@@ -80,7 +80,7 @@ def test_a_bad_file_is_as_bad_for_several_processes(folder, chat, small_ranges, 
             out.write(json.dumps(chat()) + "\n")
         yield from reports
 
-    monkeypatch.setattr("ftspec.data.digest.shared_reports", change_then_share)
+    monkeypatch.setattr("ftspec.data.onepass.shared_reports", change_then_share)
     facts, [problem] = digest(dataset, root=folder.root)
     assert (facts, problem.code) == ({}, "changed-while-read")
     assert module.MAX_ROW

@@ -11,7 +11,7 @@ from ftspec.diagnostics import FtspecError
 from ftspec.printable import printable
 
 if TYPE_CHECKING:
-    from ftspec.data.source import Place
+    from ftspec.data.rows import Place
     from ftspec.experiment import DesiredDataset, Spec
     from ftspec.pipeline.project import Project
     from ftspec.profile import Profile
@@ -29,7 +29,7 @@ class Targets:
 
 def targets_of(project: Project, words: Sequence[str]) -> Targets:
     """Return what was named: files that exist, else datasets of the spec; nothing: all that the spec uses."""
-    from ftspec.data.source import Place
+    from ftspec.data.rows import Place
     from ftspec.pipeline.planning import load, profiles
 
     files = [word for word in words if (project.root / word).exists()]

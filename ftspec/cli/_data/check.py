@@ -17,7 +17,7 @@ from ftspec.diagnostics import Diagnostic, FtspecError, Severity, has_errors
 
 if TYPE_CHECKING:
     from ftspec.actions import DatasetFacts
-    from ftspec.data.digest import Passed
+    from ftspec.data.onepass import Passed
     from ftspec.experiment import DesiredDataset, DesiredJob, Spec
     from ftspec.pipeline.project import Project
     from ftspec.profile import Profile
@@ -75,8 +75,9 @@ def command(  # noqa: PLR0913 one for each option
 def _check(chosen: Targets, *, engine: str | None, method: str | None, safety: bool, leakage: bool) -> tuple[list[Diagnostic], list[str]]:
     """Return everything that is wrong, and a line about each dataset."""
     from ftspec.data import uses
-    from ftspec.data.audit import audit, over_context, setting_for
-    from ftspec.data.digest import facts_of
+    from ftspec.data.audit import audit, over_context
+    from ftspec.data.limits import setting_for
+    from ftspec.data.onepass import facts_of
 
     profile = _profile(chosen, engine)
     found: list[Diagnostic] = []
@@ -123,8 +124,8 @@ def _profile(chosen: Targets, engine: str | None) -> Profile | None:
 
 def _alone(dataset: DesiredDataset, passed: Passed, chosen: Targets, engine: str | None, method: str | None) -> list[Diagnostic]:
     """Return what one engine does not take about a file that no spec talks of."""
-    from ftspec.data.audit import limits
-    from ftspec.data.digest import facts_of
+    from ftspec.data.limits import limits
+    from ftspec.data.onepass import facts_of
 
     profile = _profile(chosen, engine)
     wanted = profile.methods.get(method) if profile is not None and method else None

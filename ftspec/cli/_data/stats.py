@@ -55,7 +55,7 @@ def command(
     """
     from ftspec.data import uses
     from ftspec.data.audit import audit
-    from ftspec.data.digest import facts_of
+    from ftspec.data.onepass import facts_of
     from ftspec.data.stats import statistics_of
 
     if (model is None) != (engine is None):
