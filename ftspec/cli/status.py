@@ -89,14 +89,19 @@ def _ask(loaded: Loaded, keys: set[str] | None, *, watch: bool, every: float, ev
 
     with progress() as shown:
         asked = refresh(loaded, keys=keys, everything=everything, progress=shown)
-        for change in asked.refreshed.changes:
-            _console.talk(f"{change.address}: {change.old} -> {printable(change.raw)}")
+        _tell(asked)
         while watch and _worth_asking(asked.state, keys, everything=False):
             time.sleep(every)
             asked = refresh(loaded, keys=keys, progress=shown, command="status --watch")
-            for change in asked.refreshed.changes:
-                _console.talk(f"{change.address}: {change.old} -> {printable(change.raw)}")
+            _tell(asked)
     return asked
+
+
+def _tell(asked: Asked) -> None:
+    for change in asked.refreshed.changes:
+        _console.talk(f"{change.address}: {change.old} -> {printable(change.raw)}")
+    for note in asked.notes:
+        _console.warn(note)
 
 
 def _show(loaded: Loaded, records: list[RecordedJob], *, detailed: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ftspec.cli import _console
+from ftspec.printable import printable
 
 if TYPE_CHECKING:
     from ftspec.engines.trust import TrustStore
@@ -20,24 +21,33 @@ class Unclear(click.UsageError):
 
 @click.command()
 @click.argument("origin", required=False)
+@click.option("--command", "words", metavar="WORDS", help="Trust a `notify:` command instead, as it is now.")
 @click.option("--list", "show", is_flag=True, help="Show what is trusted.")
-@click.option("--remove", is_flag=True, help="Trust ORIGIN no longer.")
+@click.option("--remove", is_flag=True, help="Trust ORIGIN (or the command) no longer.")
 @click.option("--json", "as_json", is_flag=True, help="What is trusted, as JSON.")
-def command(origin: str | None, *, show: bool, remove: bool, as_json: bool) -> None:
+def command(origin: str | None, *, words: str | None, show: bool, remove: bool, as_json: bool) -> None:
     r"""Say where engine keys and data may go, on this machine, outside every repo.
 
     A spec can name any address, but a key is sent only to the origins of its engine's type,
-    to this machine, and to origins trusted here (`https://host[:port]`, exactly). The list is
-    a file of your own: $XDG_CONFIG_HOME/ftspec/trust.json.
+    to this machine, and to origins trusted here (`https://host[:port]`, exactly). Messages
+    that a spec's `notify:` asks for are posted to trusted origins only, and its commands run
+    only if trusted, with the files of this project that they name. The list is a file of
+    your own: $XDG_CONFIG_HOME/ftspec/trust.json.
 
     \b
         ftspec trust https://tunes.example.com
+        ftspec trust --command 'notify-send "jobs ended"'
         ftspec trust --list
         ftspec trust --remove https://tunes.example.com
     """
     from ftspec.engines.trust import TrustStore
 
     store = TrustStore.load(os.environ)
+    if words is not None:
+        if origin is not None or show:
+            raise Unclear("--command goes alone, or with --remove.")
+        _command(store, words, remove=remove)
+        return
     if origin is None and (show or as_json) and not remove:
         _show(store, as_json=as_json)
     elif origin is None or show:
@@ -51,14 +61,39 @@ def command(origin: str | None, *, show: bool, remove: bool, as_json: bool) -> N
         _console.talk(f"Engines with an address there may now be sent keys and data. Undo: `ftspec trust --remove {trusted}`")
 
 
+def _command(store: TrustStore, text: str, *, remove: bool) -> None:
+    import shlex
+    from pathlib import Path
+
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        words = []
+    if not words:
+        raise Unclear("--command needs the words of a command, quoted as for a shell.")
+    if remove:
+        store.remove_command(words)
+        _console.talk(f"No longer trusted: {printable(shlex.join(words))}")
+    else:
+        store.add_command(words, root=Path.cwd(), day=dt.datetime.now(dt.UTC).date().isoformat())
+        _console.talk(f"Trusted on this machine: {printable(shlex.join(words))}")
+        _console.talk("It may now run when jobs end, until a file of this folder that it names changes.")
+
+
 def _show(store: TrustStore, *, as_json: bool) -> None:
+    import shlex
+
     from ftspec.render.json import dumps
 
     if as_json:
-        _console.out_raw(dumps({"format_version": "1.0", "origins": [{"origin": origin, "since": day} for origin, day in store]}))
+        origins = [{"origin": origin, "since": day} for origin, day in store]
+        commands = [{"command": list(words), "since": day} for words, day in store.commands]
+        _console.out_raw(dumps({"format_version": "1.0", "origins": origins, **({"commands": commands} if commands else {})}))
         return
     rows = list(store)
+    if store.commands:
+        _console.table(["command", "trusted since"], [(printable(shlex.join(words)), day) for words, day in store.commands])
     if rows:
         _console.table(["origin", "trusted since"], rows)
-    else:
+    elif not store.commands:
         _console.talk("No origin is trusted beyond those of the engine types and this machine.")

@@ -1,8 +1,12 @@
-"""The origins that a user trusts, in a file of the user's own: never part of a repo.
+"""The origins and notify commands that a user trusts, in a file of the user's own: never part of a repo.
 
 `$XDG_CONFIG_HOME/ftspec/trust.json` (else `~/.config/ftspec/trust.json`), mode 0600:
 
-    {"format_version": 1, "origins": {"https://tunes.example.com": {"since": "2026-11-20"}}}
+    {"format_version": 1, "origins": {"https://tunes.example.com": {"since": "2026-11-20"}},
+     "commands": {"<digest>": {"since": "2026-11-20", "words": ["notify-send", "done"]}}}
+
+A command is trusted word by word, with the content of every file of the project that a word
+names: who changes such a file asks for trust anew.
 
 A file that others can write, that is not ours, or that lies inside the project is not believed.
 """
@@ -12,13 +16,15 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftspec.diagnostics import FtspecError
 from ftspec.engines.origin import OriginRefused, parse_origin
+from ftspec.fingerprint import digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,8 +60,39 @@ class TrustStore:
         """Yield each origin and the day since when it is trusted, sorted (`TrustError`)."""
         return iter(sorted(self._origins.items()))
 
-    @cached_property
+    def trusts_command(self, words: Sequence[str], *, root: Path) -> bool:
+        """Whether exactly this command may be run in this project (`TrustError`)."""
+        return command_digest(words, root=root) in self._commands
+
+    @property
+    def commands(self) -> Sequence[tuple[Sequence[str], str]]:
+        """Each trusted command and the day since when it is trusted (`TrustError`)."""
+        return sorted((tuple(one["words"]), one["since"]) for one in self._commands.values())
+
+    def add_command(self, words: Sequence[str], *, root: Path, day: str) -> None:
+        """Trust a command as it is now (durable on return)."""
+        self._commands.setdefault(command_digest(words, root=root), {"since": day, "words": list(words)})
+        self._write()
+
+    def remove_command(self, words: Sequence[str]) -> None:
+        """Trust a command no longer, whatever the files that it names held."""
+        known = [key for key, one in self._commands.items() if one["words"] == list(words)]
+        if not known:
+            raise TrustError("this command is not trusted", help="`ftspec trust --list` shows what is")
+        for key in known:
+            del self._commands[key]
+        self._write()
+
+    @property
     def _origins(self) -> dict[str, str]:
+        return self._content[0]
+
+    @property
+    def _commands(self) -> dict[str, Any]:
+        return self._content[1]
+
+    @cached_property
+    def _content(self) -> tuple[dict[str, str], dict[str, Any]]:
         root = self._project_root
         if root is not None and self.path.resolve().is_relative_to(root.resolve()):
             raise TrustError(
@@ -65,7 +102,7 @@ class TrustStore:
         try:
             return _read(self.path)
         except FileNotFoundError:
-            return {}
+            return {}, {}
         except OSError as error:
             raise TrustError(f"`{self.path}` cannot be read: {error.strerror}") from None
 
@@ -86,7 +123,9 @@ class TrustStore:
         return origin
 
     def _write(self) -> None:
-        value = {"format_version": FORMAT_VERSION, "origins": {name: {"since": day} for name, day in self}}
+        value: dict[str, Any] = {"format_version": FORMAT_VERSION, "origins": {name: {"since": day} for name, day in self}}
+        if self._commands:
+            value["commands"] = self._commands
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
@@ -108,7 +147,21 @@ def trust_path(environ: Mapping[str, str]) -> Path:
     return folder / "ftspec" / "trust.json"
 
 
-def _read(path: Path) -> dict[str, str]:
+def command_digest(words: Sequence[str], *, root: Path) -> str:
+    """Return what a command is known by: its words, and the content of the project's files among them."""
+    files = {}
+    for word in words:
+        try:
+            path = (root / word).resolve()
+            inside = path.is_relative_to(root.resolve()) and path.is_file()
+        except (OSError, ValueError):
+            continue
+        if inside:
+            files[word] = sha256(path.read_bytes()).hexdigest()
+    return digest({"words": list(words), "files": files})
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
     with path.open("rb") as file:
         about = os.fstat(file.fileno())
         if not stat.S_ISREG(about.st_mode) or about.st_mode & 0o022 or about.st_uid not in {os.getuid(), 0}:
@@ -116,9 +169,11 @@ def _read(path: Path) -> dict[str, str]:
         content = file.read(2**20)
     try:
         value = json.loads(content)
-        return {_checked(name): str(about_it["since"]) for name, about_it in _origins(value).items()}
+        origins = {_checked(name): str(about_it["since"]) for name, about_it in _origins(value).items()}
+        commands = {key: {"since": str(one["since"]), "words": [str(word) for word in one["words"]]} for key, one in _commands(value)}
     except (ValueError, KeyError, TypeError, OriginRefused):
         raise TrustError(f"`{path}` is damaged or of a newer ftspec", help="move it away and trust again: `ftspec trust ORIGIN`") from None
+    return origins, commands
 
 
 def _origins(value: Any) -> dict[str, Any]:
@@ -126,6 +181,14 @@ def _origins(value: Any) -> dict[str, Any]:
         msg = "not a trust file"
         raise ValueError(msg)
     return value["origins"]
+
+
+def _commands(value: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    found = value.get("commands", {})
+    if not isinstance(found, dict):
+        msg = "not a trust file"
+        raise TypeError(msg)
+    return found.items()
 
 
 def _checked(name: str) -> str:

@@ -78,7 +78,22 @@ def apply(project: Project, request: ApplyRequest, *, approve: Approve, progress
     wanted = want(loaded)
     backend = state_of(project, loaded.spec)
     with backend.lock(request.command) as writer:
-        return asyncio.run(_apply(loaded, wanted, request, writer, approve, progress))
+        applied = asyncio.run(_apply(loaded, wanted, request, writer, approve, progress))
+    return _told(applied, request.command)
+
+
+def _told(applied: Applied, command: str) -> Applied:
+    """Tell whoever the spec names about the jobs that ended, unless the person is in a hurry to stop."""
+    planned = applied.planned
+    if not planned.spec.notify or applied.result.signal is not None:
+        return applied
+    from dataclasses import replace
+
+    from ftspec.pipeline.notifying import ended_keys, notify
+
+    ended = set(ended_keys(planned.state, applied.state))
+    warnings = notify(planned.project, planned.spec, applied.state, ended, command=command)
+    return replace(applied, notes=(*applied.notes, *warnings))
 
 
 def warm_up() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ftspec.executor.progress import silent
@@ -28,6 +28,7 @@ class Asked:
     state: State
     refreshed: Refreshed
     settled: Settled
+    notes: tuple[str, ...] = ()
 
 
 def refresh(
@@ -35,7 +36,14 @@ def refresh(
 ) -> Asked:
     """Ask the engines about unfinished jobs and launches in doubt; record and return what changed."""
     with state_of(loaded.project, loaded.spec).lock(command) as writer:
-        return asyncio.run(_refresh(loaded, writer, keys, everything, progress))
+        before = writer.read()
+        asked = asyncio.run(_refresh(loaded, writer, keys, everything, progress))
+    if not loaded.spec.notify or not command.startswith("status"):
+        return asked
+    from ftspec.pipeline.notifying import ended_keys, notify
+
+    ended = set(ended_keys(before, asked.state))
+    return replace(asked, notes=tuple(notify(loaded.project, loaded.spec, asked.state, ended, command="status")))
 
 
 async def _refresh(loaded: Loaded, writer: StateWriter, keys: Collection[str] | None, everything: bool, progress: Progress) -> Asked:  # noqa: FBT001 passed on

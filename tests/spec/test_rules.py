@@ -158,6 +158,16 @@ CASES: dict[str, list[tuple[str, list[str]]]] = {
     "format-mismatch": [
         ("experiments: {tone: {train: pairs}}", ["`pairs` is declared as preference data; the method `supervised` trains on chat data"])
     ],
+    "notify-unclear": [
+        (
+            "notify: [{webhook: 'https://a.test', command: [b]}, {on: failed}, {command: b, on: fail}]\nexperiments: {tone: {}}",
+            [
+                "a block of `notify` has one of `command`, `webhook` and `webhook_env`; this one has `command` and `webhook`",
+                "a block of `notify` has one of `command`, `webhook` and `webhook_env`; this one has none",
+                "`on` of a block of `notify` cannot be `fail`",
+            ],
+        )
+    ],
     "training-data-reused": [
         (
             """
