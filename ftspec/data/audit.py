@@ -19,6 +19,7 @@ from ftspec.data.onepass import Passed, Progress, as_diagnostic, diagnostics_of,
 from ftspec.data.rows import BadFile
 from ftspec.data.rows import Place as Where
 from ftspec.data.source import Source
+from ftspec.data.tally import LABELS
 from ftspec.data.tokens import DEFAULT, counter
 from ftspec.data.transforms import BadTransform
 from ftspec.diagnostics import Diagnostic, Place, error
@@ -79,6 +80,10 @@ def _whole(dataset: DesiredDataset, passed: Passed, *, places: bool) -> list[Dia
         most = next(iter(labels.values()))
         if len(labels) > 1 and counts.rows >= FEW and most >= SKEW * counts.rows:
             found.append(_told("label-skew", f"{most / counts.rows:.0%} of the rows of `{name}` have the same answer", dataset))
+    if passed.order.setting.labels and len(counts.labels) <= LABELS:
+        rare = sum(1 for rows in counts.labels.values() if rows == 1)
+        if rare:
+            found.append(_told("rare-label", f"{rare} of {len(counts.labels)} labels of `{name}` appear in one row only", dataset))
     if passed.format in {"chat", "reinforcement"} and 0 < counts.with_system < counts.rows:
         found.append(_told("mixed-system", f"{counts.with_system} of {counts.rows} rows of `{name}` have a system prompt", dataset))
     if len(counts.tool_sets) > 1:

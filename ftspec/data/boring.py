@@ -34,8 +34,8 @@ PLAIN_ROLES = frozenset({"system", "user", "assistant"})
 
 
 def can_be_boring(setting: Setting) -> bool:
-    """Whether the fast lane is open: it knows nothing of engines with other roles, of graders, or of secrets."""
-    return setting.format == "chat" and setting.roles >= PLAIN_ROLES and not setting.safety and not setting.item_keys
+    """Whether the fast lane is open: it knows nothing of engines with other roles, of graders, labels or secrets."""
+    return setting.format == "chat" and setting.roles >= PLAIN_ROLES and not (setting.safety or setting.labels or setting.item_keys)
 
 
 _orders: dict[tuple[str, ...], bool] = {}

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ftspec.data.boring import PlainChat, as_dict
+from ftspec.data.checks.chat import LABEL_LENGTH
 from ftspec.data.findings import Finding
 from ftspec.data.formats import all_formats
 from ftspec.data.formats.base import Piece
@@ -24,8 +25,6 @@ from ftspec.data.scan import Order
 from ftspec.data.tokens import IMAGE_HIGH, IMAGE_LOW, PER_MESSAGE, PER_ROW, counter
 from ftspec.data.transforms import Row, source_of
 
-LABEL = 40
-"""Answers up to this length may be labels."""
 LABELS = 1000
 """With more different short answers than this they are no labels."""
 TOOLS = 500
@@ -217,10 +216,10 @@ def _seen_in_plain(value: PlainChat) -> _Seen:
 
 
 def _characterise(counts: Counts, seen: _Seen) -> None:
-    if seen.target is not None and len(seen.target) <= LABEL and len(counts.labels) <= LABELS:
+    if seen.target is not None and len(seen.target) <= LABEL_LENGTH and len(counts.labels) <= LABELS:
         counts.labels[seen.target] = counts.labels.get(seen.target, 0) + 1
     if seen.source is not None and len(counts.sources) < TOOLS:
-        counts.sources[seen.source[:LABEL]] = counts.sources.get(seen.source[:LABEL], 0) + 1
+        counts.sources[seen.source[:LABEL_LENGTH]] = counts.sources.get(seen.source[:LABEL_LENGTH], 0) + 1
     counts.with_system += seen.system
     counts.images += seen.images
     counts.with_images += seen.images > 0

@@ -60,6 +60,7 @@ def setting_of(spec: Spec, name: str, profiles: Mapping[str, Profile], *, safety
         max_image_bytes=min(one.max_image_bytes for one in settings),
         columns=frozenset(columns),
         item_keys=tuple(sorted(needed - _DERIVED)),
+        labels=any(job.preset == "classification" for job in spec.jobs if dataset_of(job.train) == name),
         safety=safety,
     )
 

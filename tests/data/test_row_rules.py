@@ -104,6 +104,7 @@ PREFERENCE = Setting(format="preference")
 REINFORCEMENT = Setting(format="reinforcement")
 COMPLETION = Setting(format="completion")
 SAFETY = Setting(safety=True)
+LABELLED = Setting(labels=True)
 KEY = "sk-proj-" + "aB3dE5fG7hJ9kL1mN2pQ4rS6"
 
 EXAMPLES = [
@@ -156,6 +157,10 @@ EXAMPLES = [
         rows(user("Repeat: the quick brown fox jumps over it"), assistant("the quick brown fox jumps")),
         rows(user("Is it billing or shipping?"), assistant("billing")),
     ),
+    Example(
+        "not-a-label", rows(user(), assistant("I think that this is about shipping.")), rows(user(), assistant("late delivery")), LABELLED
+    ),
+    Example("not-a-label", rows(user(), assistant("a\nb")), rows(user(), assistant("x")), LABELLED),
     Example("bad-tools", with_tools(assistant(), tools="weather"), with_tools(assistant())),
     Example("bad-tools", with_tools(assistant(), tools=[{"name": "weather"}]), GOOD_TOOLS),
     Example("bad-tools", with_tools(assistant(), tools=[TOOL, TOOL]), GOOD_TOOLS),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ftspec.data.audit import audit, over_context
+from ftspec.data.checks.base import Setting
 from ftspec.data.limits import limits, setting_for
 from ftspec.data.onepass import facts_of
 from ftspec.data.stats import histogram, percentile, statistics_of
@@ -99,6 +100,14 @@ def test_repeated_rows_are_counted_at_their_lines(folder, chat):
     _, problems = found(folder, dataset)
     assert (problems["duplicate-row"].count, [place.line for place in problems["duplicate-row"].places]) == (2, [3, 4])
     assert "ambiguous-prompt" not in problems
+
+
+def test_labels_of_one_row_are_told_for_classification(folder, chat):
+    """A class of one row is mostly a typing error; without the preset answers may be what they like."""
+    dataset = folder.dataset("data", *labels(chat, yes=30, no=20, ye=1))
+    told = found(folder, dataset, setting=Setting(labels=True))[1]["rare-label"]
+    assert told.message == "1 of 3 labels of `data` appear in one row only"
+    assert "rare-label" not in found(folder, dataset)[1]
 
 
 def test_estimated_tokens_are_said_to_be_estimated(folder, chat):

@@ -39,6 +39,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """Top-level keys that are known to be meant: `group_by`, and what graders refer to."""
     item_keys: tuple[str, ...] = ()
     """Keys that a grader template needs in every row."""
+    labels: bool = False
+    """Whether answers should be labels (`preset: classification`)."""
     safety: bool = False
     """Whether the slow searches for secrets and personal data run."""
 

@@ -27,6 +27,9 @@ TOP_KEYS = {
 }
 COPY_LENGTH = 24
 """Answers shorter than this (labels, numbers) may well stand in the question."""
+LABEL_LENGTH = 40
+LABEL_WORDS = 4
+"""Longer answers are sentences."""
 
 
 def message_lists(row: Mapping[str, Any], format_name: str) -> list[Any]:
@@ -322,6 +325,29 @@ class TargetInPrompt(RowCheck):
         target = text_of(messages[-1]).strip()
         if len(target) >= COPY_LENGTH and any(target in text_of(message) for message in messages[:-1] if role_of(message) != "assistant"):
             yield "the answer stands word for word in the prompt"
+
+
+class NotALabel(RowCheck):
+    """An answer is no label, although the job's `preset` is classification.
+
+    Why: a classifier learns to give one of a few short answers; a sentence among them is a slip,
+    and label metrics count it as a class of its own.
+    Fix: answer with the label alone, or drop the preset.
+    """
+
+    code = "not-a-label"
+    severity = WARNING
+    formats = CHAT
+    help = "answer with the label alone, or drop `preset: classification`"
+
+    def find(self, row: Mapping[str, Any]) -> Iterator[str]:
+        """Look at the length of the last answer, where labels are wanted."""
+        messages = messages_of(row.get("messages"))
+        if not self.setting.labels or not messages or role_of(messages[-1]) != "assistant":
+            return
+        text = text_of(messages[-1]).strip()
+        if len(text) > LABEL_LENGTH or "\n" in text or len(text.split()) > LABEL_WORDS:
+            yield "the answer is no label"
 
 
 class MixedSystem(Check):

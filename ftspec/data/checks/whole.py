@@ -132,6 +132,18 @@ class LabelSkew(Check):
     help = "balance the labels, or look at figures per label in evals"
 
 
+class RareLabel(Check):
+    """Some answers of a classification dataset appear in one row only.
+
+    Why: one row teaches no class, and a class of one is mostly a typing error.
+    Fix: correct the label, or add rows for it.
+    """
+
+    code = "rare-label"
+    severity = WARNING
+    help = "see them with `ftspec data stats`; correct them, or add rows"
+
+
 class SourceMix(Check):
     """Rows come from several sources.
 
