@@ -81,7 +81,18 @@ RARE = {
     "account": ["got married, new surname", "hand my login's keys over to sam", "purge every trace of me from your servers"],
 }
 
-BEFORE = ["hi", "hello team", "good morning", "hey there", "urgent", "dear support", "second time i write", "sorry to bother you", "hi all", "quick one"]
+BEFORE = [
+    "hi",
+    "hello team",
+    "good morning",
+    "hey there",
+    "urgent",
+    "dear support",
+    "second time i write",
+    "sorry to bother you",
+    "hi all",
+    "quick one",
+]
 AFTER = [
     "thanks", "please help", "i have been a customer since 2019", "my boss is waiting", "this is the third time", "kind regards, kim",
     "sent from my phone", "i already restarted everything", "no hurry", "greetings from oslo", "can somebody look at it", "very disappointed",
@@ -147,10 +158,54 @@ def tickets(count: int, rng: random.Random) -> list[dict[str, object]]:
     return list(rows.values())
 
 
-SUBJECTS = ["the captain", "my friend", "the doctor", "our teacher", "the cook", "a stranger", "my sister", "the old man", "the girl", "your dog"]
-VERBS = ["is looking for", "has lost", "wants to buy", "will sell", "is hiding", "found", "does not like", "is cleaning", "has stolen", "talks about"]
-OBJECTS = ["the map", "a small boat", "the money", "some food", "a new hat", "the keys", "his house", "the letter", "a bottle of wine", "the treasure"]
-TAILS = ["today", "in the morning", "before dinner", "near the harbour", "with great care", "again", "for the children", "after the storm", "", ""]
+SUBJECTS = [
+    "the captain",
+    "my friend",
+    "the doctor",
+    "our teacher",
+    "the cook",
+    "a stranger",
+    "my sister",
+    "the old man",
+    "the girl",
+    "your dog",
+]
+VERBS = [
+    "is looking for",
+    "has lost",
+    "wants to buy",
+    "will sell",
+    "is hiding",
+    "found",
+    "does not like",
+    "is cleaning",
+    "has stolen",
+    "talks about",
+]
+OBJECTS = [
+    "the map",
+    "a small boat",
+    "the money",
+    "some food",
+    "a new hat",
+    "the keys",
+    "his house",
+    "the letter",
+    "a bottle of wine",
+    "the treasure",
+]
+TAILS = [
+    "today",
+    "in the morning",
+    "before dinner",
+    "near the harbour",
+    "with great care",
+    "again",
+    "for the children",
+    "after the storm",
+    "",
+    "",
+]
 PIRATE = {
     "my": "me", "friend": "matey", "is": "be", "has": "be havin'", "the": "th'", "money": "doubloons", "food": "grub", "house": "ship",
     "wine": "grog", "dinner": "mess", "children": "young scallywags", "girl": "lass", "man": "sea dog", "stranger": "landlubber",
@@ -167,7 +222,9 @@ def sentences(count: int, rng: random.Random) -> list[str]:
     """Return that many different plain sentences."""
     found: dict[str, None] = {}
     while len(found) < count:
-        found.setdefault(" ".join(part for part in (rng.choice(SUBJECTS), rng.choice(VERBS), rng.choice(OBJECTS), rng.choice(TAILS)) if part))
+        found.setdefault(
+            " ".join(part for part in (rng.choice(SUBJECTS), rng.choice(VERBS), rng.choice(OBJECTS), rng.choice(TAILS)) if part)
+        )
     return list(found)
 
 

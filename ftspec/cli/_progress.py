@@ -184,7 +184,13 @@ class LiveProgress:
         for address, row in order[:_ROWS]:
             steps = f"{row.step}/{row.total}" if row.total else (str(row.step) if row.step else "")
             loss = f"{row.losses[-1]:.3f}" if row.losses else ""
-            table.add_row(Text(_AXES.sub("", address)), Text(printable(row.status), style=_STYLES.get(row.status, "")), steps, loss, sparkline(row.losses))
+            table.add_row(
+                Text(_AXES.sub("", address)),
+                Text(printable(row.status), style=_STYLES.get(row.status, "")),
+                steps,
+                loss,
+                sparkline(row.losses),
+            )
         parts: list[Any] = [table]
         if len(order) > _ROWS:
             parts.append(Text(f"... and {len(order) - _ROWS} more", style="dim"))
