@@ -14,6 +14,7 @@ import msgspec
 from ftspec.data import stats
 from ftspec.data.checks import all_codes
 from ftspec.data.findings import KEEP
+from ftspec.data.formats import EVAL
 from ftspec.data.limits import FEW, rows_text
 from ftspec.data.onepass import Passed, Progress, as_diagnostic, diagnostics_of, run
 from ftspec.data.rows import BadFile
@@ -76,6 +77,8 @@ def _whole(dataset: DesiredDataset, passed: Passed, *, places: bool) -> list[Dia
         return []
     name = dataset.name
     found = _repeated(dataset, passed, places=places)
+    if passed.format == EVAL and dataset.format is None:
+        found.append(_told("unknown-format", f"the rows of `{name}` look like none of the training formats", dataset))
     if labels := stats.labels_of(counts):
         most = next(iter(labels.values()))
         if len(labels) > 1 and counts.rows >= FEW and most >= SKEW * counts.rows:
@@ -94,6 +97,11 @@ def _whole(dataset: DesiredDataset, passed: Passed, *, places: bool) -> list[Dia
         if tool not in counts.called
     ][:KEEP]
     if counts.with_images:
+        most_rows = passed.order.setting.max_image_rows
+        if counts.with_images > most_rows:
+            found.append(
+                _told("too-many-image-rows", f"{rows_text(counts.with_images)} of `{name}` have images; {most_rows:,} can", dataset)
+            )
         found.append(_told("images-skipped", f"{counts.with_images} rows of `{name}` have images; engines may skip some of them", dataset))
     if counts.preferred_longer + counts.other_longer:
         share = counts.preferred_longer / counts.rows

@@ -58,6 +58,7 @@ def setting_of(spec: Spec, name: str, profiles: Mapping[str, Profile], *, safety
         roles=frozenset.intersection(*(one.roles for one in settings)),
         max_images=min(one.max_images for one in settings),
         max_image_bytes=min(one.max_image_bytes for one in settings),
+        max_image_rows=min(one.max_image_rows for one in settings),
         columns=frozenset(columns),
         item_keys=tuple(sorted(needed - _DERIVED)),
         labels=any(job.preset == "classification" for job in spec.jobs if dataset_of(job.train) == name),

@@ -112,6 +112,18 @@ def test_a_dataset_is_named_as_the_spec_names_it(folder, chat, capsys):
     assert "the spec has: tickets" in capsys.readouterr().err
 
 
+def test_it_is_said_which_data_leaves_the_house(folder, chat, capsys):
+    """A dataset for a hosted engine is named with the host; for the sandbox nothing is said."""
+    folder.write("rows.jsonl", *[chat(user=f"q{n}") for n in range(60)])
+    spec = "ftspec: 1\nengines: {{openai: {{type: openai}}}}\ndatasets: {{tickets: {{path: rows.jsonl}}}}\nexperiments: {{t: {{engine: {}, base_model: {}, train: tickets}}}}"
+    folder.write("ftspec.yaml", spec.format("openai", "gpt-4.1-mini"))
+    assert run(folder, "check") == 0
+    assert "info[data-leaves]: dataset `tickets` will be sent to https://api.openai.com/v1" in capsys.readouterr().out
+    folder.write("ftspec.yaml", spec.format("sandbox", "sandbox-nano"))
+    assert run(folder, "check") == 0
+    assert "data-leaves" not in capsys.readouterr().out
+
+
 def test_the_cost_of_a_file_is_shown_for_a_named_engine(folder, chat, capsys):
     """`--engine` and `--model` give a file its price range, without a spec."""
     folder.write("rows.jsonl", *[chat(user=f"question {n} " * 30) for n in range(60)])

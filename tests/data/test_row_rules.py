@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -312,3 +313,11 @@ def test_sentences_hold_no_text_of_the_row():
         "messages": [{"role": "user", "content": "SECRETTEXT"}, {"role": "assistant", "content": " SECRETTEXT <|im_end|>", "weight": 3}]
     }
     assert not any("SECRETTEXT" in sentence for sentence in said(text, Setting()).values())
+
+
+def test_every_rule_is_triggered_by_a_test():
+    """Rules about files, sets and leaks are shown in these tests or the scenarios, like those about rows."""
+    here = Path(__file__).parent
+    shown = "".join(path.read_text() for path in [*here.glob("test_*.py"), here.parent / "scenarios" / "data.md"])
+    missing = [code for code in all_codes() if f'"{code}"' not in shown and f"[{code}]" not in shown]
+    assert missing == []

@@ -57,6 +57,7 @@ def whole_rules(chat):
         ),
         "unused-tool": ([{**plain[0], "tools": [tool("a")]}], plain),
         "images-skipped": ([with_image(1)], plain),
+        "unknown-format": ([{"question": "a"}], plain),
         "reversed-pair": ([pair("q", "a", "b"), pair("q", "b", "a")], [pair("q", "a", "b"), pair("p", "b", "a")]),
         "length-bias": (
             [pair(f"q{n}", "long answer", "short") for n in range(9)],
@@ -74,6 +75,7 @@ CODES = [
     "mixed-tools",
     "unused-tool",
     "images-skipped",
+    "unknown-format",
     "reversed-pair",
     "length-bias",
     "source-mix",
@@ -108,6 +110,13 @@ def test_labels_of_one_row_are_told_for_classification(folder, chat):
     told = found(folder, dataset, setting=Setting(labels=True))[1]["rare-label"]
     assert told.message == "1 of 3 labels of `data` appear in one row only"
     assert "rare-label" not in found(folder, dataset)[1]
+
+
+def test_more_rows_with_images_than_the_engine_takes_are_told(folder):
+    """Rows with images have a limit of their own."""
+    dataset = folder.dataset("data", *[with_image(n) for n in range(3)])
+    assert "too-many-image-rows" in found(folder, dataset, setting=Setting(max_image_rows=2))[1]
+    assert "too-many-image-rows" not in found(folder, dataset, setting=Setting(max_image_rows=3))[1]
 
 
 def test_estimated_tokens_are_said_to_be_estimated(folder, chat):

@@ -35,6 +35,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     roles: frozenset[str] = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
     max_images: int = 10
     max_image_bytes: int = 10 << 20
+    max_image_rows: int = 50_000
     columns: frozenset[str] = frozenset()
     """Top-level keys that are known to be meant: `group_by`, and what graders refer to."""
     item_keys: tuple[str, ...] = ()
