@@ -217,9 +217,9 @@ def value_of(steps: int) -> str:
 
 def main(path: Path) -> int:
     """Work on a run folder like the real worker, with steps that take no time."""
-    run = LocalRun(path)
-    if run.result() is not None or run.paused:
+    if LocalRun(path).result() is not None or LocalRun(path).paused:
         return 0
+    run = LocalRun(path)
     number = run.begin_attempt(now=time.time())
     told: list[int] = []
     signal.signal(signal.SIGTERM, lambda *_: told.append(1))
