@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NEAR = (0.15, 2.0)
 """Shortest and longest pause between questions to an engine in this process (seconds)."""
 
-FAR = (5.0, 60.0)
+FAR = (1.0, 60.0)
 """The same for one behind a network."""
 
 SHOWN = 4
