@@ -42,7 +42,9 @@ class Source:
         transforms.validate(dataset)
         self.dataset = dataset
         self.stamps: list[tuple[str, Stamp]] = []
-        self.findings: dict[str, Findings] = {}
+        self._read_findings = Findings()
+        self._rule_findings: dict[str, Findings] = {}
+        self._mixed: list[Source] = []
         self._place = place
         self._within = (*_within, dataset.name)
         steps = [self._resolved(one) for one in dataset.transforms]
@@ -70,16 +72,25 @@ class Source:
         """Whether every row can be looked at by itself, so that the pass over the file can be shared."""
         return not self._streamed
 
+    @property
+    def findings(self) -> dict[str, Findings]:
+        """What is wrong with the rows that were read last, by file: with their lines, and by the rules."""
+        merged = {self.dataset.path: Findings()}
+        for path, found in [
+            (self.dataset.path, self._read_findings),
+            *(pair for source in self._mixed for pair in source.findings.items()),
+            *self._rule_findings.items(),
+        ]:
+            merged.setdefault(path, Findings()).merge(found.all())
+        return merged
+
     def unchecked(self) -> Order:
         """Return the order of a pass that only wants the rows."""
         return msgspec.structs.replace(self.order, check=False)
 
     def rows(self, order: Order) -> Iterator[list[Row]]:
-        """Yield the rows after all transforms, in batches; `findings` has what is wrong with them.
-
-        The findings are those of the last complete iteration.
-        """
-        self.findings = {}
+        """Yield the rows after all transforms, in batches; then `findings` has what is wrong with them."""
+        self._rule_findings = {path: Findings() for path, _ in self.stamps} if order.check else {}
         if self.one_pass:
             yield from self._read(order)
             return
@@ -88,7 +99,7 @@ class Source:
         form = all_formats()[self.format]
         for one in self._streamed:
             stream = self._staged(stream, one, form)
-        rules = {path: RowRules(order.setting, self._findings_of(path)) for path in self._paths()} if order.check else {}
+        rules = {path: RowRules(order.setting, found) for path, found in self._rule_findings.items()}
         rows = stream()
         while batch := list(islice(rows, _BATCH)):
             for row in batch if rules else ():
@@ -98,7 +109,7 @@ class Source:
     def _read(self, order: Order) -> Iterator[list[Row]]:
         """Yield the rows of the file itself."""
         scanner = Scanner(order)
-        self.findings[order.path] = scanner.findings
+        self._read_findings = scanner.findings
         with self._place.open(order.path) as file:
             self.expect_unchanged(file)
             for block in file.blocks():
@@ -138,6 +149,7 @@ class Source:
         if source.format != self.format:
             raise transforms.BadTransform(f"dataset `{self.dataset.name}` is {self.format}, but mixes in `{ref}`, which is {source.format}")
         self.stamps += source.stamps
+        self._mixed.append(source)
         split = self.dataset.split
         dealer = Dealer(split.shares, seed=split.seed, group_by=split.group_by) if split else None
 
@@ -146,8 +158,6 @@ class Source:
                 for row in batch:
                     if not part or row.part == part:
                         yield row._replace(part=dealer.part(as_dict(row.value), row.canonical) if dealer else "")
-            for path, found in source.findings.items():
-                self.findings[path] = found
 
         return stream
 
@@ -177,24 +187,6 @@ class Source:
             self.stamps.insert(0, (self.dataset.path, stamp))
         else:
             self.stamps.append((path, stamp))
-
-    def _paths(self) -> list[str]:
-        return [path for path, _ in self.stamps]
-
-    def _findings_of(self, path: str) -> Findings:
-        return _Late(lambda: self.findings.setdefault(path, Findings()))
-
-
-class _Late(Findings):
-    """Findings that are added to those of the pass that is running when something is found."""
-
-    def __init__(self, current: Callable[[], Findings]) -> None:
-        super().__init__()
-        self._current = current
-
-    def add(self, code: str, message: str, line: int = 0, column: int = 0) -> None:
-        """Note a problem."""
-        self._current().add(code, message, line, column)
 
 
 def _mapped(rows: Rows, step: Callable[[dict[str, Any]], dict[str, Any]]) -> Rows:
