@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -43,9 +44,9 @@ class Described:
 
 
 def describe(project: Project, ids: Sequence[str], *, engine: str | None = None, download: Path | None = None) -> Described:
-    """Write a spec for unknown jobs (of these ids, or all). `download`: a folder below the root for their rows."""
+    """Write a spec for unknown jobs: of these ids, or all that the spec does not ask for already. `download`: a folder below the root for their rows."""
     remote = unknown_jobs(project, engine=engine)
-    chosen = [one for one in remote.jobs if not ids or one.job.id in ids]
+    chosen = [one for one in remote.jobs if (one.job.id in ids if ids else one.fits is None)]
     missing = sorted(set(ids) - {one.job.id for one in chosen})
     if missing:
         raise FtspecError(
@@ -64,7 +65,7 @@ def describe(project: Project, ids: Sequence[str], *, engine: str | None = None,
     stub = Stub(jobs=jobs, datasets=list(names.values()), remarks=remarks, taken={job.experiment for job in spec.jobs})
     # A job that we bought for another spec carries the key that it has there.
     commands = [
-        f"ftspec import '{address}' --job-id {one.job.id}" + (" --force" if LABEL in one.job.metadata else "")
+        f"ftspec import {shlex.quote(address)} --job-id {one.job.id}" + (" --force" if LABEL in one.job.metadata else "")
         for address, one in zip(stub.addresses(), chosen, strict=True)
     ]
     notes = [f"`{name}` could not be asked: {why}" for name, why in remote.trouble.items()]

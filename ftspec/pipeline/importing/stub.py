@@ -128,7 +128,7 @@ class _Group:
 
     def addresses(self) -> list[str]:
         axes = self.axes
-        return [format_address(self.name, {axis: job.settings[axis] for axis in axes}) for job in self.jobs]
+        return [printable(format_address(self.name, {axis: job.settings[axis] for axis in axes})) for job in self.jobs]
 
     def lines(self) -> list[str]:
         job, axes = self.jobs[0], self.axes
