@@ -1,6 +1,8 @@
 """Comparisons as text, JSON and CSV. Pure: a `Comparison` in, a string out.
 
-Text never cuts labels, shows foreign text printable, and ends with what the figures cannot say.
+Text gives the axes of a grid columns of their own below their experiment, so that tables of
+usual grids fit 80 columns; it never cuts labels, shows foreign text printable, and ends with what
+the figures cannot say.
 JSON has a `format_version`. CSV has one line a row; cells that a spreadsheet would take for a
 formula begin with an apostrophe.
 """
@@ -10,15 +12,20 @@ from __future__ import annotations
 import csv
 import io
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ftspec.evals.compare import Comparison, Flip, Row, Table, p_text
+from ftspec.address import axis_text, experiment_of
+from ftspec.evals.compare import SEED_AXES, Comparison, Flip, Row, Table, p_text
 from ftspec.printable import printable
-from ftspec.render.table import table
+from ftspec.render.style import style_for
+from ftspec.render.table import table, width_of
 
 FORMAT_VERSION: Final = 1
 _LONGEST: Final = 160
+WIDTH: Final = 80
+_MODEL: Final = "model"
 
 
 def to_text(comparison: Comparison, *, flipped: Mapping[str, Sequence[Flip]] | None = None, color: bool = False) -> str:
@@ -28,7 +35,7 @@ def to_text(comparison: Comparison, *, flipped: Mapping[str, Sequence[Flip]] | N
     parts += [_labels_text(one, color=color) for one in reversed(first.values()) if _labels_of(one.best)]
     for heading, examples in (flipped or {}).items():
         if examples:
-            parts.append("\n".join([printable(heading), *(_flip_text(flip) for flip in examples)]))
+            parts.append("\n".join([_wrapped(printable(heading), "  "), *(_flip_text(flip) for flip in examples)]))
     return "\n\n".join(parts)
 
 
@@ -36,21 +43,100 @@ def _table_text(one: Table, *, color: bool) -> str:
     n = max((row.n for row in one.rows), default=0)
     by = f", by {one.by}" if one.by else ""
     heading = f"{printable(one.eval)}: {printable(one.grader)} on {n} items, with 95 % intervals{by}"
-    seeds, cost = any(row.spread for row in one.rows), any(row.cost for row in one.rows)
-    headers = ["model", "mean", "95 %", *(["seeds"] if seeds else []), "vs base", "won", "lost", "verdict", *(["cost"] if cost else [])]
-    rows = []
+    names, places = _names(one)
+    notes = ["`vs base` is the difference of the means, and items won:lost"] if any(row.against for row in one.rows) else []
+    spread = any(row.spread for row in one.rows)
+    figures = _figures(one, seeds=spread)
+    if spread and max(map(width_of, _beside(names, places, figures, color=False))) > WIDTH:
+        figures = _figures(one, seeds=False)
+        notes.append("`--full` shows every seed")
+    lines = _beside(names, places, figures, color=color)
+    wrapped = [_wrapped(f"  note: {printable(note)}", "        ") for note in [*notes, *one.notes]]
+    return "\n".join([heading, "", *lines, *(["", *wrapped] if wrapped else [])])
+
+
+def _names(one: Table) -> tuple[list[str], list[int]]:
+    """Return what stands left of the figures, group by group, and at which of its lines the figures of each row stand."""
+    groups: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+    for index, row in enumerate(one.rows):
+        group, cells = _name(row, one.by)
+        groups.setdefault(group, []).append((index, cells))
+    lines: list[str] = []
+    places = [0] * len(one.rows)
+    for group, members in groups.items():
+        columns = list(dict.fromkeys(name for _, cells in members for name in cells))
+        lines.append(group + _runs_each([one.rows[index] for index, _ in members], one.by))
+        if not columns:
+            places[members[0][0]] = len(lines) - 1
+            continue
+        titles = ["" if name == _MODEL else name.removeprefix("method.hyperparameters.") for name in columns]
+        block = table(titles, [[cells.get(name) for name in columns] for _, cells in members]).split("\n")
+        first = 1 if columns == [_MODEL] else 0
+        for offset, (index, _) in enumerate(members, start=1 - first):
+            places[index] = len(lines) + offset
+        lines += [f"  {line}" for line in block[first:]]
+    return lines, places
+
+
+def _name(row: Row, by: str | None) -> tuple[str, dict[str, Any]]:
+    """Return the group of a row, and its cells there: axis values where its label is made of them, else the label."""
+    if row.is_base:
+        return "base", {_MODEL: row.label}
+    run = row.runs[0]
+    if by is not None and row.label == f"{by}={row.axis}":
+        return f"by {printable(by)}", {_MODEL: row.label}
+    label, step = (row.label, {}) if run.step is None else (row.label.removesuffix(f"@{run.step}"), {"step": run.step})
+    for axes in (run.axes, {name: value for name, value in run.axes.items() if name not in SEED_AXES}):
+        cell = ",".join(f"{axis}={axis_text(value)}" for axis, value in axes.items())
+        if run.address is not None and label == experiment_of(run.address) + (f"/{cell}" if cell else ""):
+            return printable(experiment_of(run.address)), {**{axis: _value(value) for axis, value in axes.items()}, **step}
+    return "models", {_MODEL: row.label}
+
+
+def _value(value: Any) -> Any:
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else axis_text(value)
+
+
+def _runs_each(rows: Sequence[Row], by: str | None) -> str:
+    counts = sorted({len(row.runs) for row in rows})
+    if counts == [1]:
+        return ""
+    return ", " + " to ".join(str(one) for one in dict.fromkeys([counts[0], counts[-1]])) + (" jobs each" if by else " seeds")
+
+
+def _figures(one: Table, *, seeds: bool) -> list[str]:
+    """Return the header of the figures, and a line for each row."""
+    cost, tested = any(row.cost for row in one.rows), any(row.against for row in one.rows)
+    headers = ["mean", "95 %", *([("jobs" if one.by else "seeds")] if seeds else []), *(["vs base", "verdict", "p"] if tested else [])]
+    lines = []
     for row in one.rows:
-        against = row.against
-        cells: list[object] = [f"{row.label} (base)" if row.is_base else row.label, number(row.mean), _range(row.low, row.high)]
+        cells: list[object] = [number(row.mean), _range(row.low, row.high)]
         if seeds:
-            cells.append(f"{len(row.runs)}: {_range(*row.spread)}" if row.spread else "")
-        cells += [f"{against.difference:+.2f}" if against else "", against.wins if against else None, against.losses if against else None]
-        cells.append(f"{row.verdict}, {p_text(row.p)}" if against and row.p is not None else "")
+            cells.append(_range(*row.spread) if row.spread else "")
+        if tested:
+            against = row.against
+            cells.append(f"{against.difference:+.2f} {against.wins}:{against.losses}" if against else "")
+            cells += [row.verdict, p_text(row.p).removeprefix("p ").replace("< ", "<") if against and row.p is not None else ""]
         if cost:
             cells.append("" if row.cost is None else f"{row.cost:.4f}")
-        rows.append(cells)
-    notes = [f"  note: {printable(note)}" for note in one.notes]
-    return "\n".join([heading, "", table(headers, rows, color=color), *(["", *notes] if notes else [])])
+        lines.append(cells)
+    return table([*headers, *(["cost"] if cost else [])], lines).split("\n")
+
+
+def _beside(names: Sequence[str], places: Sequence[int], figures: Sequence[str], *, color: bool) -> list[str]:
+    """Return names and figures next to each other, the header of the figures above all."""
+    style = style_for(color=color)
+    room = max((width_of(name) for name in names), default=0) + 2
+    at = dict(zip(places, figures[1:], strict=True))
+    lines = [" " * room + style(figures[0], "strong")]
+    for index, name in enumerate(names):
+        shown = name if index in at else style(name, "strong")
+        lines.append((shown + " " * (room - width_of(name)) + at.get(index, "")).rstrip())
+    return lines
+
+
+def _wrapped(line: str, indent: str) -> str:
+    return textwrap.fill(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def number(value: float | None) -> str:
@@ -60,7 +146,7 @@ def number(value: float | None) -> str:
 
 def _range(low: float | None, high: float | None) -> str:
     missing = low is None or high is None or low != low or high != high  # noqa: PLR0124 NaN alone differs from itself
-    return "" if missing else f"{low:.2f} to {high:.2f}"
+    return "" if missing else f"{low:.2f}-{high:.2f}"
 
 
 def _labels_of(row: Row | None) -> Mapping[str, Any] | None:
@@ -88,9 +174,10 @@ def _labels_text(one: Table, *, color: bool) -> str:
 
 
 def _flip_text(flip: Flip) -> str:
-    lines = [f"  {'won ' if flip.won else 'lost'}  {_cut(flip.question)}"]
+    lines = [_wrapped(f"  {'won ' if flip.won else 'lost'}  {_cut(flip.question)}", "        ")]
     lines += [
-        f"        {name:<9} {_cut(text)}" for name, text in (("reference", flip.reference), ("base", flip.base), ("tuned", flip.tuned))
+        _wrapped(f"        {name:<9} {_cut(text)}", " " * 18)
+        for name, text in (("reference", flip.reference), ("base", flip.base), ("tuned", flip.tuned))
     ]
     return "\n".join(lines)
 

@@ -184,7 +184,7 @@ def test_notes_say_how_far_a_judge_can_be_trusted() -> None:
         for key, kappa, labels in (("a", 0.4, {"win": 5, "position": 5}), ("b", 0.6, {"win": 10}))
     ]
     text = notes(*judged)
-    assert "the judge agrees with `exact` beyond chance by kappa 0.40 to 0.60 (1 is always)" in text
+    assert "the judge agrees with `exact` beyond chance by kappa 0.40 to 0.60 (1 is always)" in " ".join(text.split())
     assert "the judge preferred the same place both times in 25% of the pairs; they count as ties" in text
 
 
@@ -218,12 +218,17 @@ def test_the_text_is_a_table_that_can_be_read() -> None:
     assert to_text(compare(GRID)) == snapshot("""\
 holdout: exact on 40 items, with 95 % intervals
 
-model         mean  95 %          seeds            vs base  won  lost  verdict
-base (base)   0.05  0.01 to 0.17
-tri/epochs=1  0.55  0.39 to 0.71  3: 0.53 to 0.57  +0.50     21     0  better, p < 0.001
-tri/epochs=3  0.80  0.68 to 0.92  3: 0.78 to 0.82  +0.75     31     0  better, p < 0.001
+              mean  95 %       seeds      vs base     verdict  p
+base
+  base        0.05  0.01-0.17
+tri, 3 seeds
+  epochs
+       1      0.55  0.39-0.71  0.53-0.57  +0.50 21:0  better   <0.001
+       3      0.80  0.68-0.92  0.78-0.82  +0.75 31:0  better   <0.001
 
-  note: 40 items can show a difference of 0.20 or more (4 times in 5); smaller ones may be there and not be seen\
+  note: `vs base` is the difference of the means, and items won:lost
+  note: 40 items can show a difference of 0.20 or more (4 times in 5); smaller
+        ones may be there and not be seen\
 """)
 
 
