@@ -125,10 +125,10 @@ class Source:
         match one["type"]:
             case "dedupe":
                 return transforms.dedupe(rows, form, by=one.get("by", "row"))
+            case "sample" if "first" in one:
+                return transforms.head(rows, first=one["first"], per_part="per" in one)
             case "sample":
-                return transforms.sample(
-                    rows, n=one.get("n"), fraction=one.get("fraction"), first=one.get("first"), seed=one.get("seed", 0)
-                )
+                return transforms.sample(rows, n=one.get("n"), fraction=one.get("fraction"), seed=one.get("seed", 0))
             case "mix":
                 others = [(self._others[name], float(share)) for name, share in one["with"].items()]
                 return transforms.mix(rows, others, seed=one.get("seed", 0))

@@ -5,7 +5,7 @@
       - {type: system_prompt, file: prompt.txt}      # or text: ...; when: missing keeps present ones
       - {type: drop, fields: [customer_id]}
       - {type: dedupe}                               # or by: prompt, the first answer stays
-      - {type: sample, n: 1000, seed: 1}             # or fraction: 0.1, or first: 1000
+      - {type: sample, n: 1000, seed: 1}             # or fraction: 0.1, or first: 1000 (per: part)
       - {type: mix, with: {general: 0.25}, seed: 1}  # a quarter as many rows of dataset `general`
 
 All are deterministic and work on a stream: the same rows and settings give the same rows, in
@@ -56,7 +56,7 @@ OPTIONS: Mapping[str, frozenset[str]] = {
     "system_prompt": frozenset({"file", "text", "when", "sha256"}),
     "drop": frozenset({"fields"}),
     "dedupe": frozenset({"by"}),
-    "sample": frozenset({"n", "fraction", "first", "seed"}),
+    "sample": frozenset({"n", "fraction", "first", "per", "seed"}),
     "mix": frozenset({"with", "seed"}),
 }
 """Every transform and its options."""
@@ -104,6 +104,8 @@ def _problem(kind: str, one: Mapping[str, Any]) -> str | None:
             return "needs a whole number of rows"
         case "sample" if not _is_share(one.get("fraction", 0.5), most=1):
             return "needs a `fraction` above 0, at most 1"
+        case "sample" if one.get("per", "part") != "part" or ("per" in one and "first" not in one):
+            return "takes `per: part` with `first` only"
         case "mix" if not (isinstance(one.get("with"), Mapping) and one["with"]):
             return "needs `with`, datasets and how many rows of each for one row of this dataset"
         case "mix" if not all(_is_share(share, most=1000) for share in one["with"].values()):
@@ -200,13 +202,25 @@ def dedupe(rows: Rows, form: Format, *, by: str = "row") -> Rows:
     return stream
 
 
-def sample(rows: Rows, *, n: int | None = None, fraction: float | None = None, first: int | None = None, seed: int = 0) -> Rows:
-    """Keep the first rows, or draw `n` rows or a fraction by hash; their order stays."""
+def head(rows: Rows, *, first: int, per_part: bool = False) -> Rows:
+    """Keep the first rows, of the whole or of each part."""
+    if not per_part:
+        return lambda: islice(rows(), first)
 
     def stream() -> Iterator[Row]:
-        if first is not None:
-            yield from islice(rows(), first)
-            return
+        kept: dict[str, int] = {}
+        for row in rows():
+            kept[row.part] = kept.get(row.part, 0) + 1
+            if kept[row.part] <= first:
+                yield row
+
+    return stream
+
+
+def sample(rows: Rows, *, n: int | None = None, fraction: float | None = None, seed: int = 0) -> Rows:
+    """Draw `n` rows or a fraction by hash; their order stays."""
+
+    def stream() -> Iterator[Row]:
         seeded = _seeded("sample", seed)
         if n is None:
             below = round((fraction or 0) * 2**64)

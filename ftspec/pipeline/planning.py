@@ -128,9 +128,9 @@ class InvalidSpec(FtspecError):
 
 
 def sampled(spec: Spec, rows: int) -> Spec:
-    """Return the spec with only the first `rows` rows of every dataset that something trains on."""
+    """Return the spec with only the first `rows` rows of every part of the datasets that something trains on."""
     trained = {job.train.partition(".")[0] for job in spec.jobs}
-    step = {"type": "sample", "first": rows}
+    step = {"type": "sample", "first": rows, "per": "part"}
     datasets = {name: replace(one, transforms=(*one.transforms, step)) if name in trained else one for name, one in spec.datasets.items()}
     return replace(spec, datasets=datasets)
 

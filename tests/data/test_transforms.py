@@ -100,6 +100,14 @@ class TestSample:
             "question 2",
         ]
 
+    def test_the_first_rows_of_each_part(self, folder, many):
+        """With `per: part` no part is left empty, however few rows are wanted."""
+        split = {"shares": {"train": 0.8, "test": 0.2}}
+        dataset = folder.dataset("data", *many, split=split, transforms=({"type": "sample", "first": 2, "per": "part"},))
+        whole = folder.dataset("data", split=split)
+        for part in split["shares"]:
+            assert questions(rows_of(dataset, folder, f"data.{part}")) == questions(rows_of(whole, folder, f"data.{part}"))[:2]
+
 
 def test_dedupe_keeps_the_first_of_equal_rows(folder, chat):
     """Rows that differ in layout only are equal; `by: prompt` keeps one answer for each prompt."""
@@ -281,6 +289,8 @@ class TestSystemPrompt:
         {"type": "sample"},
         {"type": "sample", "n": 1, "fraction": 0.5},
         {"type": "sample", "n": 0},
+        {"type": "sample", "n": 5, "per": "part"},
+        {"type": "sample", "first": 5, "per": "row"},
         {"type": "sample", "n": True},
         {"type": "sample", "fraction": 1.5},
         {"type": "sample", "fraction": "half"},
