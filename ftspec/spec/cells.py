@@ -68,7 +68,12 @@ def experiment_jobs(whole: Whole, name: str, block: Given) -> list[DesiredJob] |
     if cells is None:
         return None
     whole.take(len(cells.cells))
-    shapes = [variant for shape in variants(cells, base) for variant in _one_method(whole, name, block, shape, cells)]
+    shapes: list[Variant] = []
+    for shape in variants(cells, base):
+        fitted = _one_method(whole, name, block, shape, cells)
+        if fitted is None:
+            return None
+        shapes.extend(fitted)
     made = [_Cells(whole, name, block, variant, cells).jobs() for variant in shapes]
     if len(made) == 1:
         return [job for _, job in made[0]] if made[0] is not None else None
@@ -83,6 +88,7 @@ def _grid(whole: Whole, node: Map, base: Settings) -> Grid | None:
     if not isinstance(matrix, Map):
         return Grid()
     variables = whole.declared.variables
+    before = len(variables.problems)
 
     def where_filled(rows: Any) -> Any:
         """Replace variables in `where` only: what `set` gives is resolved per cell."""
@@ -100,6 +106,8 @@ def _grid(whole: Whole, node: Map, base: Settings) -> Grid | None:
     )
     if "overrides" in matrix:
         filled["overrides"] = where_filled(matrix["overrides"])
+    if len(variables.problems) > before:
+        return None
     references = names_in({key: value for key, value in node.items() if key != "matrix"})
     references |= names_in([given.value for given in whole.declared.defaults.values()]) | names_in(matrix.get("overrides"))
     cells, problems = grid(filled, references=references, given=set(base.given))
@@ -107,8 +115,8 @@ def _grid(whole: Whole, node: Map, base: Settings) -> Grid | None:
     return cells
 
 
-def _one_method(whole: Whole, name: str, block: Given, shape: Variant, cells: Grid) -> list[Variant]:
-    """Return a shape as variants of one training method each, so that each has the settings of its method."""
+def _one_method(whole: Whole, name: str, block: Given, shape: Variant, cells: Grid) -> list[Variant] | None:
+    """Return a shape as variants of one training method each, so that each has the settings of its method (`None`: unknown)."""
     given = shape.settings.given.get("method")
     if given is None:
         whole.problems.extend(shape.settings.fit("supervised"))
@@ -118,15 +126,16 @@ def _one_method(whole: Whole, name: str, block: Given, shape: Variant, cells: Gr
         compiled = compiler.setting("method") or Constant("supervised")
         methods = column(compiled, shape.cells)
     except UnknownValue:
-        methods = []
-    whole.problems.extend(compiler.problems)
+        return None
+    finally:
+        whole.problems.extend(compiler.problems)
     groups: dict[str, list[int]] = {}
     places = CellPlaces(shape.settings, cells, block)
     for i, method in enumerate(methods):
         if not isinstance(method, str) or method not in METHODS:
             axes = {axis.name: axis.values[index] for axis, index in zip(cells.axes, shape.cells[i], strict=True) if index >= 0}
             whole.problems.append(unknown_method(method, places.place("method", axes)))
-            return []
+            return None
         groups.setdefault(method, []).append(i)
     return [_fitted(whole, shape, cells, method, members) for method, members in groups.items()]
 

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
+from ftspec.address import NAME
 from ftspec.diagnostics import Diagnostic, Severity, error, fold_repeated, has_errors
 from ftspec.experiment import Spec
 from ftspec.printable import printable, redacted
@@ -236,7 +237,11 @@ class _Loading:
             if (section, name) in self.broken or (section, "") in self.broken:
                 self.broken.add((section, name))
                 continue
+            before = len(variables.problems)
             value = variables.fill(given.value, given.place)
+            if len(variables.problems) > before:
+                self.broken.add((section, name))
+                continue
             if value is None and isinstance(given.holder, Map):
                 value = Map(given.holder.source, given.holder.key_spots[name])
             if value is not given.value and given.value is not None and not self.checked and not self.sound(section, name, value, given):
@@ -268,7 +273,7 @@ class _Loading:
         self.note("evals", problems, broken)
         if any(section == "defaults" for section, _ in self.broken):
             self.broken |= {("experiments", name) for name in self.merged.named["experiments"]}
-        project = self.text("project", variables)
+        project = self.project(variables)
         declared = Declared(
             experiments=self.merged.named["experiments"],
             defaults=self.merged.defaults,
@@ -354,6 +359,14 @@ class _Loading:
         given = self.merged.once.get(name)
         value = variables.fill(given.value, given.place) if given is not None else None
         return value if isinstance(value, str) else None
+
+    def project(self, variables: Variables) -> str | None:
+        name = self.text("project", variables)
+        if name is not None and NAME.match(name) is None:
+            help_text = "use letters, digits, `_`, `-` and `.`, at most 64, starting with a letter or `_`"
+            at = self.merged.once["project"].place()
+            self.problems.append(error("bad-name", f"`{printable(name[:64])}` cannot be a name", at=at, help=help_text))
+        return name
 
     def state_dir(self, variables: Variables) -> str | None:
         given = self.merged.once.get("state")

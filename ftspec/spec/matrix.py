@@ -208,7 +208,7 @@ class _Reader:
             self.problems.append(
                 error(
                     "wrong-value",
-                    f"the axis `{printable(name)}` must be a list of values, not {'an empty list' if values == [] else described(values)}",
+                    f"the axis `{printable(name)}` must be a list of values, not {described(values)}",
                     at=given.place(),
                     help=f"write `{printable(name)}: [...]`",
                 )

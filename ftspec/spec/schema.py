@@ -359,7 +359,9 @@ class SpecFile(Block):
     """An ftspec file: fine-tuning experiments as text."""
 
     ftspec: Annotated[Literal[1], Accepts("`1`, the version of this format")] | None = Field(None, description="Version of this format: 1.")
-    project: Name | None = Field(None, description="Name of the project; jobs carry it on the engine.")
+    project: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_{][A-Za-z0-9_.{}-]{0,127}$")] | None = Field(
+        None, description="Name of the project; jobs carry it on the engine."
+    )
     include: _Names | None = Field(None, description="Other spec files to merge, relative to this one.")
     vars: dict[Name, Any] | None = Field(
         None, description="Values that any text can refer to as `{name}`; `--var name=value` replaces them."

@@ -279,6 +279,6 @@ def described(value: Any) -> str:
         case dict():
             return "a mapping"
         case list():
-            return "a list"
+            return "a list" if value else "an empty list"
         case _:
             return type(value).__name__
