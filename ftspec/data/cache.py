@@ -10,7 +10,6 @@ was read is read again. What is uploaded never comes from here.
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +19,7 @@ from ftspec.actions import DatasetFacts
 from ftspec.data.rows import BadFile, Stamp
 from ftspec.diagnostics import Diagnostic
 from ftspec.fingerprint import digest as key_of
+from ftspec.regular import read_regular, write_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,7 +76,7 @@ class DigestCache:
     def recall(self, purpose: str, settings: Any, place: Place, *, kind: Any) -> Any:
         """Return a remembered value of type `kind` if none of the files behind it changed, else `None`."""
         try:
-            entry = msgspec.json.decode(self._file(purpose, settings).read_bytes(), type=_Entry)
+            entry = msgspec.json.decode(read_regular(self._file(purpose, settings)), type=_Entry)
             for path, stamp in entry.stamps:
                 if stamp.mtime_ns + RACY_NS > entry.read_at:
                     return None
@@ -95,9 +95,7 @@ class DigestCache:
         target = self._file(purpose, settings)
         with contextlib.suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            fresh = target.with_name(f"{target.name}.{os.getpid()}")
-            fresh.write_bytes(msgspec.json.encode(entry))
-            fresh.replace(target)
+            write_beside(target, msgspec.json.encode(entry))
             self._written = True
 
     def close(self) -> None:
@@ -105,7 +103,7 @@ class DigestCache:
         if not self._written:
             return
         with contextlib.suppress(OSError):
-            entries = sorted(self._folder.glob("data-*"), key=lambda path: path.stat().st_mtime_ns)
+            entries = sorted(self._folder.glob(f"data-{'[0-9a-f]' * 32}.json"), key=lambda path: path.stat().st_mtime_ns)
             for path in entries[:-KEEP]:
                 path.unlink(missing_ok=True)
 

@@ -81,16 +81,20 @@ def name_of(tokenizer: str) -> str:
     """Return the name of the counter that `counter` would return, without loading it."""
     if tokenizer in {"words", "estimate"} or tokenizer not in TOKENIZERS:
         return tokenizer
-    return tokenizer if _installed("bpe_openai") or (_installed("tiktoken") and _vocabulary(tokenizer).is_file()) else "estimate"
+    here = _home("bpe_openai") is not None or (_home("tiktoken") is not None and _vocabulary(tokenizer).is_file())
+    return tokenizer if here else "estimate"
 
 
-def _installed(module: str) -> bool:
+def _home(package: str) -> Path | None:
+    """Return the folder of an installed package, without importing it."""
     from importlib.util import find_spec
 
     try:
-        return find_spec(module) is not None
+        found = find_spec(package)
     except ValueError:
-        return False
+        return None
+    places = list(found.submodule_search_locations or ()) if found is not None else []
+    return Path(places[0]) if places else None
 
 
 def choose(wanted: Iterable[str | None]) -> str:
@@ -115,27 +119,36 @@ def _remembering(exact: Callable[[str], int]) -> Callable[[str], int]:
 
 
 def _bpe(tokenizer: str) -> Callable[[str], int] | None:
-    try:
-        from bpe_openai import _bindings
-    except ImportError:
+    """Return bpe-openai's count, from its compiled module alone.
+
+    Importing the package would also load every vocabulary into Python, which takes a second.
+    """
+    from importlib.machinery import PathFinder
+    from importlib.util import module_from_spec
+
+    home = _home("bpe_openai")
+    found = PathFinder.find_spec("bpe_openai._bindings", [str(home)]) if home is not None else None
+    if found is None or found.loader is None:
         return None
-    found: Callable[[str], int] = _bindings.tokenizer_for_encoding(f"{tokenizer}_base").count
-    return found
+    bindings = module_from_spec(found)
+    found.loader.exec_module(bindings)
+    count: Callable[[str], int] = bindings.tokenizer_for_encoding(f"{tokenizer}_base").count
+    return count
 
 
 def _gigatoken(tokenizer: str) -> Callable[[str], int] | None:
     """Return gigatoken's count with the vocabulary that bpe-openai has inside; it wants it as a plain file."""
+    home = _home("bpe_openai")
+    packed = home / "data" / f"{tokenizer}_base.tiktoken.gz" if home is not None else None
+    if packed is None or not packed.is_file():
+        return None
     try:
-        import bpe_openai
         import gigatoken
     except ImportError:
         return None
     import gzip
     import tempfile
 
-    packed = Path(bpe_openai.__file__).parent / "data" / f"{tokenizer}_base.tiktoken.gz"
-    if not packed.is_file():
-        return None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{tokenizer}_base.tiktoken"
         path.write_bytes(gzip.decompress(packed.read_bytes()))
@@ -145,11 +158,11 @@ def _gigatoken(tokenizer: str) -> Callable[[str], int] | None:
 
 def _tiktoken(tokenizer: str) -> Callable[[str], int] | None:
     """Return tiktoken's count if its vocabulary is on disk: it would fetch a missing one over the network."""
+    if not _vocabulary(tokenizer).is_file():
+        return None
     try:
         import tiktoken
     except ImportError:
-        return None
-    if not _vocabulary(tokenizer).is_file():
         return None
     encode = tiktoken.get_encoding(f"{tokenizer}_base").encode_ordinary
     return lambda text: len(encode(text))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import sys
-import types
+from pathlib import Path
 
 import pytest
 
@@ -14,14 +15,41 @@ from ftspec.diagnostics import FtspecError
 from ftspec.server.trainers.sandbox.words import pieces
 
 
+class Packages:
+    """Packages that are installed for one test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def install(self, name: str, **files: str | bytes) -> None:
+        home = self.folder / name
+        home.mkdir()
+        for path, content in ({"__init__.py": ""} | files).items():
+            (home / path).parent.mkdir(exist_ok=True)
+            (home / path).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
 @pytest.fixture(autouse=True)
-def _fresh(monkeypatch):
+def packages(monkeypatch, tmp_path):
     """Each test finds the tokenizers that it installs, and none that the machine has."""
+    names = ("bpe_openai", "gigatoken", "tiktoken")
+    hidden = [
+        str(Path(place).parent)
+        for name in names
+        if (found := importlib.util.find_spec(name))
+        for place in found.submodule_search_locations or ()
+    ]
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    monkeypatch.setattr(sys, "path", [str(folder), *(place for place in sys.path if place not in hidden)])
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path / "vocabularies"))
+    importlib.invalidate_caches()
     tokens.counter.cache_clear()
-    for name in ("bpe_openai", "gigatoken", "tiktoken"):
-        monkeypatch.setitem(sys.modules, name, None)
-    yield
+    yield Packages(folder)
     tokens.counter.cache_clear()
+    for name in list(sys.modules):
+        if name.partition(".")[0] in names:
+            del sys.modules[name]
 
 
 TEXTS = ["", "Hello, world!", "snake_case x2  \n\tend ", "Übergröße 北京 😀", "a" * 100, "don't\u2028stop"]
@@ -55,54 +83,60 @@ def test_the_estimate_is_within_its_error(text, real):
     assert guess * (1 - tokens.ESTIMATE_ERROR) <= real <= guess * (1 + tokens.ESTIMATE_ERROR)
 
 
-def test_an_installed_tokenizer_is_exact(monkeypatch):
-    """`bpe-openai` is used where it is there, once for each short text."""
-    asked = []
+BINDINGS = """
+asked = []
+class tokenizer_for_encoding:
+    def __init__(self, name):
+        assert name in ("o200k_base", "cl100k_base")
+    def count(self, text):
+        asked.append(text)
+        return len(text) if len(asked) == 1 else 99
+"""
 
-    def encoding(name):
-        assert name == "o200k_base"
-        return types.SimpleNamespace(count=lambda text: asked.append(text) or len(text))
 
-    module = types.ModuleType("bpe_openai")
-    module._bindings = types.SimpleNamespace(tokenizer_for_encoding=encoding)
-    monkeypatch.setitem(sys.modules, "bpe_openai", module)
+def test_an_installed_tokenizer_is_exact(packages):
+    """`bpe-openai` is used where it is there, without importing the whole package, once for each short text."""
+    packages.install("bpe_openai", **{"__init__.py": "raise AssertionError('slow')", "_bindings.py": BINDINGS})
     counter = tokens.counter("o200k")
-    assert (counter.name, counter.exact) == ("o200k", True)
+    assert (counter.name, counter.exact, tokens.name_of("o200k")) == ("o200k", True, "o200k")
     assert [counter.count("Be brief.") for _ in range(3)] == [9, 9, 9]
-    assert asked == ["Be brief."]
 
 
-def test_large_files_are_counted_by_the_faster_tokenizer(monkeypatch, tmp_path):
+def test_large_files_are_counted_by_the_faster_tokenizer(packages):
     """With `gigatoken` installed it gets the vocabulary of `bpe-openai`, for large files only."""
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "o200k_base.tiktoken.gz").write_bytes(gzip.compress(b"vocabulary"))
-    bpe = types.ModuleType("bpe_openai")
-    bpe.__file__ = str(tmp_path / "__init__.py")
-    bpe._bindings = types.SimpleNamespace(tokenizer_for_encoding=lambda _name: types.SimpleNamespace(count=lambda _text: 1))
-    giga = types.ModuleType("gigatoken")
-
-    def load(path, scheme):
+    packages.install("bpe_openai", **{"_bindings.py": BINDINGS, "data/o200k_base.tiktoken.gz": gzip.compress(b"vocabulary")})
+    loading = """
+class Tokenizer:
+    @classmethod
+    def from_tiktoken(cls, path, scheme):
         assert (path.read_bytes(), scheme) == (b"vocabulary", "o200k")
-        return types.SimpleNamespace(encode=list)
+        return cls()
+    def encode(self, text):
+        return text * 2
+"""
+    packages.install("gigatoken", **{"__init__.py": loading})
+    assert tokens.counter("o200k", large=True).count("four") == 8
+    assert tokens.counter("o200k").count("four") == 4
+    assert tokens.counter("cl100k", large=True).count("four") == 4
 
-    giga.Tokenizer = types.SimpleNamespace(from_tiktoken=load)
-    monkeypatch.setitem(sys.modules, "bpe_openai", bpe)
-    monkeypatch.setitem(sys.modules, "gigatoken", giga)
-    assert tokens.counter("o200k", large=True).count("four") == 4
-    assert tokens.counter("o200k").count("four") == 1
-    assert tokens.counter("cl100k", large=True).count("four") == 1
 
-
-def test_tiktoken_is_used_only_with_its_vocabulary_on_disk(monkeypatch, tmp_path):
+def test_tiktoken_is_used_only_with_its_vocabulary_on_disk(packages, tmp_path):
     """Nothing is ever fetched: a tiktoken that would have to download is as good as none."""
-    module = types.ModuleType("tiktoken")
-    module.get_encoding = lambda _name: types.SimpleNamespace(encode_ordinary=list)
-    monkeypatch.setitem(sys.modules, "tiktoken", module)
-    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+    encoding = "class get_encoding:\n    def __init__(self, name): pass\n    def encode_ordinary(self, text): return list(text)\n"
+    packages.install("tiktoken", **{"__init__.py": encoding})
     assert not tokens.counter("cl100k").exact
+    assert tokens.name_of("cl100k") == "estimate"
     tokens.counter.cache_clear()
-    (tmp_path / "9b5ad71b2ce5302211f9c61530b329a4922fc6a4").write_bytes(b"")
+    (tmp_path / "vocabularies").mkdir()
+    (tmp_path / "vocabularies" / "9b5ad71b2ce5302211f9c61530b329a4922fc6a4").write_bytes(b"")
     assert tokens.counter("cl100k").count("four") == 4
+    assert tokens.name_of("cl100k") == "cl100k"
+
+
+@pytest.mark.parametrize("name", ["words", "estimate", "o200k"])
+def test_the_name_of_a_counter_is_known_without_loading_it(name):
+    """What a cache entry is filed under is what the counter calls itself."""
+    assert tokens.name_of(name) == tokens.counter(name).name
 
 
 def test_an_unknown_tokenizer_is_an_error():
