@@ -24,10 +24,11 @@ from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ftspec.server.context import Server
+from ftspec.server.context import Server, server_of
+from ftspec.server.meter import CONTENT_TYPE
 from ftspec.server.routes import catalog, chat, files, graders, jobs, uploads
 from ftspec.server.wire import ApiError
 
@@ -35,9 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
     from starlette.requests import Request
-    from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from ftspec.server.limits import Limits
+    from ftspec.server.meter import Meter
     from ftspec.server.store import Store
     from ftspec.server.trainers.base import Trainer
 
@@ -52,7 +54,7 @@ _API_VERSION = "2020-10-01"
 log = logging.getLogger("ftspec.server")
 
 
-def create_app(
+def create_app(  # noqa: PLR0913 each is a separate thing that an operator may want
     store: Store,
     trainer: Trainer,
     *,
@@ -61,19 +63,25 @@ def create_app(
     organization: str = "ftspec",
     now: Callable[[], float] = time.time,
     max_file_bytes: int = MAX_FILE_BYTES,
+    limits: Limits | None = None,
+    meter: Meter | None = None,
 ) -> Starlette:
-    """Return the app. It owns neither store nor trainer: whoever made them closes them."""
+    """Return the app. It owns neither store nor trainer: whoever made them closes them.
+
+    With a `meter`, `/metrics` tells what it counted, to whoever may ask anything else.
+    """
     app = Starlette(
         routes=[
             Route("/healthz", _healthy, methods=["GET"]),
+            *([Route("/metrics", _metrics(meter), methods=["GET"])] if meter else []),
             *_one_a_path(route for resource in (files, uploads, jobs, catalog, chat, graders) for route in resource.routes),
         ],
         exception_handlers={HTTPException: _refused},
     )
     app.router.redirect_slashes = False
-    server = Server(store=store, trainer=trainer, organization=organization, now=now, max_file_bytes=max_file_bytes)
+    server = Server(store=store, trainer=trainer, organization=organization, now=now, max_file_bytes=max_file_bytes, limits=limits)
     app.state.server = server
-    app.add_middleware(_Envelope, server=server, api_keys=api_keys, local_only=local_only)
+    app.add_middleware(_Envelope, server=server, api_keys=api_keys, local_only=local_only, meter=meter)
     return app
 
 
@@ -89,6 +97,13 @@ def _one_a_path(routes: Iterable[Route]) -> Iterator[Route]:
 def _by_method(methods: Mapping[str, Endpoint]) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         return await methods[request.method](request)
+
+    return endpoint
+
+
+def _metrics(meter: Meter) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        return Response(await run_sync(meter.text, server_of(request)), media_type=CONTENT_TYPE)
 
     return endpoint
 
@@ -112,8 +127,11 @@ async def _refused(request: Request, refusal: Exception) -> Response:
 class _Envelope:
     """Around every request: who asks, the headers that every answer has, and a shape even for crashes."""
 
-    def __init__(self, app: ASGIApp, *, server: Server, api_keys: Mapping[str, str] | None, local_only: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, *, server: Server, api_keys: Mapping[str, str] | None, local_only: bool, meter: Meter | None = None
+    ) -> None:
         self._app = app
+        self._meter = meter
         self._local_only = local_only
         self._server = server
         self._projects = None if api_keys is None else {_digest(key): project for key, project in api_keys.items()}
@@ -123,12 +141,12 @@ class _Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, request_id, begun = time.monotonic(), f"req_{secrets.token_hex(16)}", False
+        started, request_id, begun, status = time.monotonic(), f"req_{secrets.token_hex(16)}", False, 500
 
         async def enveloped(message: Message) -> None:
-            nonlocal begun
+            nonlocal begun, status
             if message["type"] == "http.response.start":
-                begun = True
+                begun, status = True, message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = request_id
                 headers["date"] = formatdate(self._server.now(), usegmt=True)
@@ -142,7 +160,9 @@ class _Envelope:
             if self._local_only:
                 _refuse_web_pages(headers)
             if scope["path"] != "/healthz":
-                scope.setdefault("state", {})["project"] = self._project(headers)
+                project = scope.setdefault("state", {})["project"] = self._project(headers)
+                if self._server.limits is not None:
+                    self._server.limits.request(project)
                 await self._wake()
             await self._app(scope, receive, enveloped)
         except ApiError as refusal:
@@ -152,6 +172,9 @@ class _Envelope:
             if begun:
                 raise
             await _crashed(request_id).response()(scope, receive, enveloped)
+        finally:
+            if self._meter is not None:
+                self._meter.answered(scope, status=status, seconds=time.monotonic() - started, request_id=request_id)
 
     async def _wake(self) -> None:
         if not self._awake:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from ftspec.server.limits import Limits
     from ftspec.server.store import Store
     from ftspec.server.trainers.base import JobProgress, Trainer, TrainingJob
 
@@ -33,6 +34,7 @@ class Server:
     organization: str
     now: Callable[[], float]
     max_file_bytes: int
+    limits: Limits | None = None
     _ended: dict[str, JobProgress] = field(default_factory=dict)
 
     @property

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from ftspec.experiment import EngineEntry
     from ftspec.server.context import Server
+    from ftspec.server.limits import Limits
+    from ftspec.server.meter import Meter
     from ftspec.server.trainers.base import Grade, Trainer
 
 BASE_URL = "http://sandbox.invalid/v1"
@@ -91,6 +93,8 @@ def engine_app(
     folder: Path = Path(),
     api_keys: Mapping[str, str] | None = None,
     local_only: bool = False,
+    limits: Limits | None = None,
+    meter: Meter | None = None,
 ) -> EngineApp:
     """Return the app of an engine entry that ftspec serves itself, over the records in `root`.
 
@@ -102,7 +106,8 @@ def engine_app(
         raise FtspecError(f"engine `{entry.name}` of type `{entry.type}` does not run in this process", help="give it a `base_url`")
     trainer: Trainer = importlib.import_module(name).trainer(root, grade=grade, options=entry.options, folder=folder, entry=entry.name)
     store = Store(root)
-    return EngineApp(create_app(store, trainer, api_keys=api_keys, local_only=local_only), store, trainer)
+    app = create_app(store, trainer, api_keys=api_keys, local_only=local_only, limits=limits, meter=meter)
+    return EngineApp(app, store, trainer)
 
 
 def in_process_app(entry: EngineEntry, *, root: Path, grade: Grade = simple_grade) -> EngineApp:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import signal
 import socket
 from typing import TYPE_CHECKING
 
 from ftspec.diagnostics import FtspecError
 from ftspec.printable import printable
+from ftspec.server.limits import KeyLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +25,11 @@ if TYPE_CHECKING:
     from ftspec.server.inprocess import EngineApp
 
 MIN_KEY = 16
+_TEND_SECONDS = 2.0
+"""How often unfinished jobs are looked after, whether anybody asks or not."""
 _GRACE_SECONDS = 10
+
+log = logging.getLogger("ftspec.server")
 
 
 def is_loopback(host: str) -> bool:
@@ -37,22 +43,49 @@ def is_loopback(host: str) -> bool:
 
 
 def read_keys(path: Path) -> dict[str, str]:
-    """Return the keys in a file and the project of each: lines of `KEY [PROJECT]`, `#` begins a comment."""
+    """Return the keys in a file and the project of each: lines of `KEY [PROJECT] [LIMIT=N ...]`, `#` begins a comment."""
+    return checked_keys({key: project for key, project, _ in _key_lines(path)})
+
+
+def read_limits(path: Path) -> dict[str, KeyLimits]:
+    """Return the limits in a key file by project: `requests=N` a minute, `jobs=N` unfinished ones."""
+    limits: dict[str, KeyLimits] = {}
+    for _, project, words in _key_lines(path):
+        before = limits.get(project, KeyLimits())
+        limits[project] = KeyLimits(
+            requests_per_minute=max(filter(None, (before.requests_per_minute, words.get("requests"))), default=None),
+            open_jobs=max(filter(None, (before.open_jobs, words.get("jobs"))), default=None),
+        )
+    return limits
+
+
+def _key_lines(path: Path) -> list[tuple[str, str, dict[str, int]]]:
+    """Return key, project and limits of each line."""
     try:
         lines = path.read_text().split("\n")
     except (OSError, UnicodeDecodeError):
         msg = f"cannot read the key file `{path.name}`"
         raise FtspecError(msg, help="one `KEY PROJECT` a line") from None
-    keys: dict[str, str] = {}
+    found: dict[str, tuple[str, str, dict[str, int]]] = {}
     for number, line in enumerate(lines, start=1):
         words = line.partition("#")[0].split()
         if not words:
             continue
-        if len(words) > 2 or words[0] in keys:
+        limits = {name: int(value) for word in words[1:] if (name := word.partition("=")[0]) and (value := _limit(word))}
+        names = [word for word in words if _limit(word) is None]
+        if words[0] not in names or len(names) > 2 or words[0] in found or len(limits) + len(names) != len(words):
             msg = f"line {number} of the key file `{path.name}` is not one new `KEY PROJECT`"
-            raise FtspecError(msg, help="write every key once, with the project it speaks for")
-        keys[words[0]] = words[1] if len(words) > 1 else "default"
-    return checked_keys(keys)
+            raise FtspecError(
+                msg, help="write every key once, with the project it speaks for and its limits: `KEY PROJECT requests=60 jobs=4`"
+            )
+        found[words[0]] = (words[0], names[1] if len(names) > 1 else "default", limits)
+    return list(found.values())
+
+
+def _limit(word: str) -> str | None:
+    """Return the number of a limit; `None`: the word is none."""
+    name, _, value = word.partition("=")
+    return value if name in {"requests", "jobs"} and value.isdecimal() and int(value) > 0 else None
 
 
 def checked_keys(keys: dict[str, str]) -> dict[str, str]:
@@ -96,6 +129,16 @@ def base_url(listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
 
 
+async def _tend(app: EngineApp) -> None:
+    """Keep unfinished jobs going while nobody asks about them."""
+    while True:
+        await asyncio.sleep(_TEND_SECONDS)
+        try:
+            await asyncio.to_thread(app.wake)
+        except Exception:
+            log.exception("cannot look after unfinished jobs")
+
+
 def serve(app: EngineApp, listener: socket.socket, *, ready: Callable[[], None]) -> None:
     """Serve until a signal says to stop, then close the app. `ready` is called once requests are answered."""
     try:
@@ -135,7 +178,11 @@ def serve(app: EngineApp, listener: socket.socket, *, ready: Callable[[], None])
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop)
         await asyncio.to_thread(app.wake)
-        await server.serve(sockets=[listener])
+        tending = asyncio.create_task(_tend(app))
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            tending.cancel()
 
     try:
         asyncio.run(run())

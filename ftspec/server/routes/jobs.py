@@ -8,6 +8,7 @@ import re
 import secrets
 from typing import TYPE_CHECKING, Any
 
+from anyio.to_thread import run_sync
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
@@ -107,7 +108,9 @@ async def create(request: Request) -> Response:
     try:
         job = server.store.existing_job(project, wanted.metadata, idempotency)
         if job is None:
-            source = _accept(server, project, wanted)
+            if server.limits is not None:
+                server.limits.job(project, server.store)
+            source = await run_sync(_accept, server, project, wanted)
             job, new = server.store.create_job(_draft(server, project, wanted, source), idempotency=idempotency, now=server.time)
             if new:
                 server.trainer.submit(job)
