@@ -10,10 +10,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+
+T = TypeVar("T")
+
+AT_ONCE = 8
+"""Small questions at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,10 @@ class Crew(Protocol):
 
     async def results(self) -> list[Done]:
         """Wait until something ended or `wake` was called; return what ended, oldest first (maybe nothing)."""
+        ...
+
+    async def together(self, works: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+        """Do some small things, a few at a time, and return their values in order; the first error ends it."""
         ...
 
     def wake(self) -> None:
@@ -81,6 +90,16 @@ class AsyncioCrew:
         self._news.clear()
         ended, self._ended = self._ended, []
         return ended
+
+    async def together(self, works: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+        """Do some small things, a few at a time."""
+        turn = asyncio.Semaphore(AT_ONCE)
+
+        async def in_turn(work: Callable[[], Awaitable[T]]) -> T:
+            async with turn:
+                return await work()
+
+        return list(await asyncio.gather(*map(in_turn, works)))
 
     def wake(self) -> None:
         """Make `results` return now."""

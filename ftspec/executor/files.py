@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ftspec.actions import LaunchJob
 from ftspec.executor.clock import rfc3339
+from ftspec.executor.graph import Phase
 from ftspec.executor.upload import FileReady, FileWish, NoFile, ensure_file, wait_until_processed
 from ftspec.record import JobError, RecordedFile
 from ftspec.state.base import FileFact
@@ -98,11 +99,11 @@ class Files:
     def forget(self, node: Node) -> None:
         """Have the files of a refused job confirmed or sent again by the next run: the engine says that one is not there."""
         for _, key in needed(node):
-            file = self._files[node.job.scope, key]
-            if file.ready is not None:
-                at = rfc3339(self._effects.clock.now())
-                values = {"file_id": file.ready.file_id, "status": "gone", "dataset_key": key}
-                self._effects.journal.append(FileFact(scope=node.job.scope, digest=file.ready.digest, at=at, values=values))
+            ready = self._files[node.job.scope, key].ready
+            assert ready is not None  # noqa: S101 the job was asked for with it
+            at = rfc3339(self._effects.clock.now())
+            values = {"file_id": ready.file_id, "status": "gone", "dataset_key": key}
+            self._effects.journal.append(FileFact(scope=node.job.scope, digest=ready.digest, at=at, values=values))
 
     def _file(self, node: Node, ref: str, key: str) -> _File:
         job = node.job
@@ -135,6 +136,8 @@ class Files:
         waiting, file.waiting = file.waiting, []
         for node in waiting:
             node.files -= 1
+            if node.phase is not Phase.READY:
+                continue  # another file of it could not be had
             if error is not None:
                 self._fail(node, error)
             elif node.files == 0:
@@ -144,8 +147,7 @@ class Files:
 def needed(node: Node) -> list[tuple[str, str]]:
     """Return the dataset parts that a job needs: (reference, dataset key), training first."""
     launch = node.action
-    if not isinstance(launch, LaunchJob):
-        return []
+    assert isinstance(launch, LaunchJob)  # noqa: S101 nothing else is bought
     files = [(launch.job.train, launch.train_key)]
     if launch.job.validation is not None and launch.validation_key is not None:
         files.append((launch.job.validation, launch.validation_key))

@@ -67,8 +67,8 @@ class Node:
     error: JobError | None = None
     launched: bool = False
     adopted: bool = False
-    served: bool = False
-    """Whether it succeeded during this walk and its model can be used."""
+    ended: bool = False
+    """Whether it succeeded during this walk."""
 
     @property
     def address(self) -> str:

@@ -113,7 +113,7 @@ class Lane:
         self._effects, self._crew, self._hands, self._report = effects, crew, hands, report
         records = list(recorded)
         self._census = Census(engine, entry.limits, effects=effects, recorded=records)
-        self._watcher = Watcher(entry.name, engine, effects=effects, tell=self)
+        self._watcher = Watcher(entry.name, engine, effects=effects, together=crew.together, tell=self)
         self._sweeper = Sweeper(engine, clock=effects.clock, ours=recent(records, effects.clock.now()))
         self._nodes: dict[str, Node] = {}
         self._waiting: deque[Node] = deque()
@@ -329,7 +329,8 @@ class Lane:
                     )
                 case Doubt(why=why, candidates=candidates):
                     self._free(node, doubt=True)
-                    self._report.in_doubt(node, JobError(code="in_doubt", message=": ".join((why, *filter(None, [", ".join(candidates)])))))
+                    named = f": {', '.join(candidates)}" if candidates else ""
+                    self._report.in_doubt(node, JobError(code="in_doubt", message=why + named))
 
     def _free(self, node: Node, *, doubt: bool) -> None:
         if self._census.queue is not None:

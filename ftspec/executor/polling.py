@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ftspec.executor import progress as said
 from ftspec.executor.clock import rfc3339
-from ftspec.executor.watch import Look, Sighting, Watched, look
+from ftspec.executor.watch import Look, Sighting, Together, Watched, look
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,8 +46,8 @@ class Watching(Protocol):
 class Watcher:
     """The unfinished jobs of one engine."""
 
-    def __init__(self, name: str, engine: Engine, *, effects: Effects, tell: Watching) -> None:
-        self._name, self._engine, self._effects, self._tell = name, engine, effects, tell
+    def __init__(self, name: str, engine: Engine, *, effects: Effects, together: Together, tell: Watching) -> None:
+        self._name, self._engine, self._effects, self._together, self._tell = name, engine, effects, together, tell
         self._shortest, self._longest = NEAR if engine.profile.in_process else FAR
         self._jobs: dict[str, Watched] = {}
         self._unseen: dict[str, int] = {}
@@ -73,7 +73,8 @@ class Watcher:
         jobs = list(self._jobs.values())
         shown = {jobs[(self._turn + i) % len(jobs)].job_id for i in range(min(SHOWN, len(jobs)))}
         self._turn += SHOWN
-        return await look(jobs, engine=self._engine, clock=self._effects.clock, cost_of=self._effects.cost_of, show=shown)
+        effects = self._effects
+        return await look(jobs, engine=self._engine, clock=effects.clock, together=self._together, cost_of=effects.cost_of, show=shown)
 
     def learn(self, seen: Look) -> None:
         """Record what one round told, then tell it."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ftspec.executor import progress as said
+from ftspec.executor.crew import AsyncioCrew
 from ftspec.executor.journal import Journal
 from ftspec.executor.result import CostOf, Refreshed, StatusChange
 from ftspec.executor.watch import look, watched
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from ftspec.engines.base import Clock
+    from ftspec.executor.crew import Crew
     from ftspec.executor.doubt import Engines
     from ftspec.executor.progress import Progress
     from ftspec.executor.watch import Look, Watched
@@ -36,13 +38,14 @@ async def refresh(  # noqa: PLR0913 what to ask, whom, and every effect
     everything: bool = False,
     cost_of: CostOf | None = None,
     state: State | None = None,
+    crew: Crew | None = None,
 ) -> Refreshed:
     """Ask about unfinished jobs (`everything`: about finished ones too) of these keys, or of all.
 
     An engine that cannot be asked is reported, and the others are asked all the same.
     """
     state = state or writer.read()
-    journal = Journal(writer)
+    journal, crew = Journal(writer), crew or AsyncioCrew()
     by_scope: dict[str, list[Watched]] = {}
     for record in state.jobs.values():
         one = watched(record, finished=everything)
@@ -57,7 +60,8 @@ async def refresh(  # noqa: PLR0913 what to ask, whom, and every effect
             trouble[jobs[0].engine] = f"no engine of the spec buys in `{scope}`"
             continue
         engine = engines[name] if isinstance(engines, Mapping) else engines(name)
-        seen = await look(jobs, engine=engine, clock=clock, cost_of=cost_of, show=[one.job_id for one in jobs[:SHOWN]])
+        shown = [one.job_id for one in jobs[:SHOWN]]
+        seen = await look(jobs, engine=engine, clock=clock, together=crew.together, cost_of=cost_of, show=shown)
         if seen.trouble is not None:
             trouble[name] = seen.trouble.message
         changes += _record(seen, name, journal, progress)

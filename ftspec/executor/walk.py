@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ftspec.executor.crew import Crew
     from ftspec.executor.effects import Effects
     from ftspec.experiment import Spec
-    from ftspec.record import State
+    from ftspec.record import RecordedJob, State
 
 Engines: TypeAlias = Mapping[str, Engine] | Callable[[str], Engine]
 """Engines by the name of their entry. A function is called once a name."""
@@ -105,7 +105,7 @@ class Walk:
             elif node.phase is Phase.UNSETTLED and node.record is not None:
                 self._lanes[node.job.engine].doubt(node, open_intent(node.record))
             elif node.phase is Phase.RUNNING and node.record is not None:
-                self._watch_recorded(node)
+                self._watch_recorded(node, node.record)
             elif node.phase is Phase.READY:
                 self._files.want(node)
             elif node.phase is Phase.SKIPPED:
@@ -120,11 +120,11 @@ class Walk:
     def _engine(self, name: str) -> Engine:
         return self._lanes[name].engine
 
-    def _watch_recorded(self, node: Node) -> None:
-        job = watched(node.record) if node.record is not None else None
-        if job is not None:
-            job.address = node.address
-            self._lanes[node.job.engine].watch(node, job)
+    def _watch_recorded(self, node: Node, record: RecordedJob) -> None:
+        job = watched(record)
+        assert job is not None  # noqa: S101 a kept job that has not ended has one
+        job.address = node.address
+        self._lanes[node.job.engine].watch(node, job)
 
     def _found(self, node: Node, job: ObservedJob | JobError) -> None:
         """Adopt a job that `plan --refresh` found on the engine under our key."""
@@ -160,7 +160,7 @@ class Walk:
         """Let a job be bought: its parents have succeeded and its files are there."""
         if self._halted is not None:
             self.skipped(node, self._halted)
-        elif node.phase is Phase.READY:
+        else:
             self._lanes[node.job.engine].offer(node)
 
     async def _take(self) -> None:
@@ -173,11 +173,13 @@ class Walk:
                 self._carefully(partial(done.tag, done.value))
 
     def _carefully(self, work: Callable[[], None]) -> None:
-        """Do something that may write state; if it cannot, the walk is over."""
+        """Do something that may write state; if it cannot, or has a bug, the walk is over once the calls in flight are."""
         try:
             work()
         except StateNotWritten as error:
             self._state_error = self._state_error or error
+        except Exception as error:  # noqa: BLE001 raised again at the end
+            self._bug = self._bug or error
 
     # What lanes report
 
@@ -230,7 +232,7 @@ class Walk:
             error = JobError(code="no_model", message="it succeeded, and the engine names no model; ask again later: ftspec status")
             self._fail(node, error, bought=True)
             return
-        node.phase, node.model = Phase.SUCCEEDED, job.model
+        node.phase, node.model, node.ended = Phase.SUCCEEDED, job.model, True
         needed = node.children or self._evals.wanted(node.address)
         lane = self._lanes[node.job.engine]
         if needed and not lane.engine.profile.in_process:
@@ -240,7 +242,6 @@ class Walk:
 
     def _served(self, node: Node, _nothing: None) -> None:
         """Start what waited for a job's model."""
-        node.served = True
         self._evals.served(node)
         for child in node.children:
             child.parents.discard(node.address)
@@ -311,7 +312,7 @@ class Walk:
             launched=addresses(lambda node: node.launched),
             adopted=addresses(lambda node: node.adopted),
             uploaded=tuple(self._files.sent),
-            succeeded=addresses(lambda node: node.phase is Phase.SUCCEEDED and node.served),
+            succeeded=addresses(lambda node: node.ended),
             failed=(*self._trouble, *self._evals.trouble),
             in_doubt=tuple(
                 Trouble(

@@ -9,7 +9,8 @@ but has no model yet is asked about again before that.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ftspec.engines.base import EngineError
 from ftspec.executor import facts
@@ -18,11 +19,14 @@ from ftspec.record import JobStatus
 from ftspec.state.base import JobFact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from ftspec.engines.base import Clock, Engine, JobEvent, ObservedJob
     from ftspec.executor.result import CostOf
     from ftspec.record import Attempt, Checkpoint, RecordedJob
+
+Together: TypeAlias = "Callable[[Sequence[Callable[[], Awaitable[Any]]]], Awaitable[list[Any]]]"
+"""`Crew.together`."""
 
 LIST_FROM = 6
 """From so many jobs on, pages of a list are cheaper than single questions."""
@@ -105,34 +109,42 @@ def watched(record: RecordedJob, *, finished: bool = False) -> Watched | None:
     )
 
 
-async def look(jobs: Sequence[Watched], *, engine: Engine, clock: Clock, cost_of: CostOf | None = None, show: Iterable[str] = ()) -> Look:
+async def look(
+    jobs: Sequence[Watched],
+    *,
+    engine: Engine,
+    clock: Clock,
+    together: Together,
+    cost_of: CostOf | None = None,
+    show: Iterable[str] = (),
+) -> Look:
     """Ask one engine about these jobs, once. `show` are ids of running jobs whose events are read. Writes nothing."""
     try:
-        seen = await _observe(jobs, engine)
+        seen = await _observe(jobs, engine, together)
     except EngineError as error:
         return Look(trouble=error)
     shown = set(show)
     said = await engine_time(engine)
-    sightings, missing = [], []
-    for one in jobs:
-        job = seen.get(one.job_id)
-        if job is None:
-            missing.append(one)
-            continue
-        sightings.append(await _sight(one, job, engine=engine, clock=clock, said=said, cost_of=cost_of, events=one.job_id in shown))
-    return Look(sightings=tuple(sightings), missing=tuple(missing))
+    sightings = await together(
+        [
+            partial(_sight, one, seen[one.job_id], engine=engine, clock=clock, said=said, cost_of=cost_of, events=one.job_id in shown)
+            for one in jobs
+            if one.job_id in seen
+        ]
+    )
+    return Look(sightings=tuple(sightings), missing=tuple(one for one in jobs if one.job_id not in seen))
 
 
-async def _observe(jobs: Sequence[Watched], engine: Engine) -> dict[str, ObservedJob]:
+async def _observe(jobs: Sequence[Watched], engine: Engine, together: Together) -> dict[str, ObservedJob]:
     wanted = {one.job_id for one in jobs}
     seen: dict[str, ObservedJob] = {}
     if len(jobs) >= LIST_FROM:
-        listing = await engine.find_jobs(since=int(min(one.created_at for one in jobs)) - 60)
+        since = max(0, int(min(one.created_at for one in jobs)) - 60)
+        listing = await engine.find_jobs(since=since)
         seen = {job.id: job for job in listing.items if job.id in wanted}
-    for job_id in sorted(wanted - seen.keys()):
-        job = await engine.job(job_id)
+    for job in await together([partial(engine.job, job_id) for job_id in sorted(wanted - seen.keys())]):
         if job is not None:
-            seen[job_id] = job
+            seen[job.id] = job
     return seen
 
 

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ftspec.executor.crew import Done
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+
+T = TypeVar("T")
 
 
 ENDLESS = 100_000
@@ -210,6 +212,10 @@ class VirtualCrew:
         self._awake = False
         ended, self._ended = self._ended, []
         return ended
+
+    async def together(self, works: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+        """Do some small things, one after the other."""
+        return [await work() for work in works]
 
     def wake(self) -> None:
         """Make `results` return now."""

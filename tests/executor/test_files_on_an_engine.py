@@ -2,6 +2,7 @@
 
 import io
 
+import msgspec
 import pytest
 
 from ftspec.diagnostics import FtspecError
@@ -13,6 +14,7 @@ from ftspec.record import JobError, RecordedFile
 from ftspec.state.memory import MemoryState
 from ftspec.testing.account import File, Rules, SimulatedEngine
 from ftspec.testing.bench import Bench
+from ftspec.testing.storm import Wish
 
 
 def ensure(bench: Bench, *, recorded=None, materialise=None, stop=None):
@@ -251,6 +253,39 @@ def test_jobs_are_not_bought_with_a_file_that_cannot_be_had():
     assert [(one.address, one.error.code) for one in result.failed] == [("grid/seed=1", "file_limit")]
     assert bench.account.posts == []
     assert result.exit_code == 1
+
+
+def test_a_job_that_lacks_two_files_fails_once():
+    """Both of its files cannot be had: one trouble, the first."""
+    bench = Bench(wish=Wish(seeds=2, validation=True))
+
+    async def changed(ref, key):
+        raise FtspecError(f"dataset `{ref}` changed since it was planned")
+
+    result = bench.execute(materialise=changed)
+    assert [one.address for one in result.failed] == ["grid/seed=1", "grid/seed=2"]
+    assert bench.account.posts == []
+
+
+def test_a_job_ready_later_fails_by_the_file_that_failed_before():
+    """The child's file could not be had for its parent's sibling: it is not tried again in this run."""
+    bench = Bench(wish=Wish(seeds=2, children=1, validation=True))
+    tried = []
+
+    async def half(ref, key):
+        tried.append(ref)
+        if ref == "held-out":
+            raise FtspecError("unreadable")
+        return await Bench.materialise(bench, ref, key)
+
+    plan = bench.plan()
+    first = next(action for action in plan.actions if getattr(action, "attempt", 0))
+    bare = msgspec.structs.replace(first, validation_key=None)
+    actions = tuple(bare if action is first else action for action in plan.actions)
+    result = bench.execute(msgspec.structs.replace(plan, actions=actions), materialise=half)
+    assert result.succeeded == ("grid/seed=1",)
+    assert [one.address for one in result.failed] == ["grid/seed=2", "polish/seed=1"]
+    assert tried.count("held-out") == 1
 
 
 def test_a_file_the_engine_says_is_not_there_is_forgotten_for_the_next_run():

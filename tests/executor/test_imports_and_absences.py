@@ -125,6 +125,14 @@ def test_settling_records_what_is_found_and_buys_nothing():
     assert len(bench.account.posts) == 1
 
 
+def test_engines_may_be_given_by_name():
+    """A mapping does as well as a function."""
+    bench = doubtful()
+    with MemoryState(bench.store).lock("settle") as writer:
+        answer = bench.run(settle(spec=bench.wanted.spec, writer=writer, engines={"sim": bench.engine}, clock=bench.process))
+    assert answer.in_doubt
+
+
 def test_settling_leaves_in_doubt_what_nothing_proves():
     """Not found stays in doubt, unless a person allows to call it absent."""
     bench = doubtful()

@@ -83,6 +83,14 @@ def test_a_request_that_bought_nothing_gives_its_slot_back():
     assert queue.free(NOW) == 1
 
 
+def test_a_job_that_state_knows_no_time_of_takes_a_running_slot_only():
+    """An imported job may lack its creation time; it runs all the same."""
+    bare = Attempt(number=1, status=JobStatus.RUNNING, engine_job_id="j1")
+    queue = queue_of(Limits(max_running=2, per_day=2), recorded=[record("a", bare)], listed=[], now=NOW)
+    assert queue.free(NOW) == 1
+    assert queue.created == {}
+
+
 def test_a_launch_in_doubt_keeps_its_daily_slot_only():
     """It may have been one of today's jobs; whether it runs the engine knows."""
     queue = queue_of(Limits(max_running=1, per_day=2), recorded=[], listed=[], now=NOW)

@@ -66,6 +66,20 @@ def test_a_child_is_trained_on_its_parents_model_once_it_is_there():
     assert record(bench, "polish/seed=1").last.requested["model"] == record(bench, "grid/seed=1").model
 
 
+def test_a_child_of_two_parents_waits_for_both():
+    """`depends_on` holds a job back without lending it a model."""
+    bench = Bench(wish=Wish(seeds=2, children=1))
+    plan = bench.plan()
+    actions = tuple(
+        replace(a, job=msgspec.structs.replace(a.job, depends_on=("grid/seed=2",))) if isinstance(a, LaunchJob) and a.job.parent else a
+        for a in plan.actions
+    )
+    result = bench.execute(replace(plan, actions=actions))
+    assert len(result.succeeded) == 3
+    child, *parents = sorted(bench.account.jobs.values(), key=lambda job: -job.created)
+    assert all(child.created >= parent.ends for parent in parents)
+
+
 def test_a_child_of_a_recorded_parent_starts_at_once():
     """A parent that succeeded in an earlier run need not be waited for."""
     bench = Bench(wish=Wish(seeds=1, children=1))
@@ -153,6 +167,62 @@ def test_three_launches_in_a_row_without_an_answer_end_the_buying():
     assert len(result.skipped) == 6
     assert len(bench.account.posts) == 3
     assert result.exit_code == 4
+
+
+def test_a_child_that_becomes_ready_after_its_engine_was_given_up_is_skipped():
+    """The parent trained; meanwhile the account turned out to be closed: the child is not tried."""
+    from ftspec.engines.base import Refused
+
+    class Closing(SimulatedEngine):
+        async def create_job(self, request):
+            if request.body.get("seed") == 1:
+                return await super().create_job(request)
+            raise Refused("key revoked", code="invalid_api_key", status=401)
+
+    bench = Bench(wish=Wish(seeds=2, children=1))
+    result = bench.execute(engine=Closing(bench.account, bench.process, lambda _what: None))
+    assert result.succeeded == ("grid/seed=1",)
+    assert result.skipped == {"polish/seed=1": "`sim` does not accept us: key revoked"}
+
+
+def test_an_engine_that_cannot_tell_the_time_is_believed_to_share_ours():
+    """A question for the time that fails changes nothing."""
+
+    class Timeless(SimulatedEngine):
+        async def server_time(self):
+            raise EngineError("bad gateway")
+
+    bench = Bench(rules=Rules())
+    assert bench.execute(engine=Timeless(bench.account, bench.process, lambda _what: None)).exit_code == 0
+    assert record(bench, "grid/seed=1").last.engine_time is None
+
+
+def test_a_lost_request_on_an_engine_with_unique_keys_is_for_the_next_apply():
+    """It never became a job, which one list proves there: reported, and bought again by the next apply."""
+    bench = Bench()
+    bench.fates += ["lost_request"]
+    result = bench.execute()
+    assert [one.error.code for one in result.failed] == ["absent"]
+    assert bench.execute().succeeded == ("grid/seed=1",)
+    assert [one.status for one in record(bench, "grid/seed=1").attempts] == [JobStatus.ABSENT, JobStatus.SUCCEEDED]
+
+
+def test_a_lost_answer_that_turns_out_to_be_two_jobs_is_reported():
+    """Another clone bought the same key at the same moment: the elder is adopted, the other one said."""
+
+    class Twice(SimulatedEngine):
+        async def create_job(self, request):
+            self.account.create(request, "another clone")
+            await self.process.world.sleep(2)
+            return await super().create_job(request)
+
+    bench = Bench(rules=Rules())
+    bench.fates += ["lost_answer"]
+    result = bench.execute(engine=Twice(bench.account, bench.process, lambda _what: None))
+    elder, younger = sorted(bench.account.jobs, key=lambda job_id: bench.account.jobs[job_id].created)
+    assert (result.duplicates[0].kept, result.duplicates[0].extra) == (elder, (younger,))
+    assert result.exit_code == 4
+    assert record(bench, "grid/seed=1").duplicates == (younger,)
 
 
 def test_a_job_in_doubt_holds_nobody_up():
@@ -303,6 +373,20 @@ def test_a_renderer_without_its_terminal_stops_nothing(bench):
         raise OSError(5, "Input/output error")
 
     assert bench.execute(progress=gone).succeeded == ("grid/seed=1",)
+
+
+def test_a_bug_in_what_is_made_of_an_answer_is_raised_after_the_calls_in_flight():
+    """The coordinator itself stumbles: what is in flight is finished and recorded all the same."""
+    bench = Bench(wish=Wish(seeds=3))
+
+    def stumble(event):
+        if isinstance(event, said.Launched):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        bench.execute(progress=stumble)
+    assert {one.status for one in bench.state.jobs.values()} == {JobStatus.QUEUED}
+    assert len(bench.state.jobs) == len(bench.account.jobs) == 3
 
 
 def test_a_bug_in_a_piece_of_work_is_raised_after_the_calls_in_flight(bench):

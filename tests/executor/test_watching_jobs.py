@@ -12,6 +12,7 @@ from ftspec.state.memory import MemoryState
 from ftspec.testing.account import Rules, SimulatedEngine, Weather
 from ftspec.testing.bench import Bench
 from ftspec.testing.storm import Wish
+from ftspec.testing.virtual import VirtualCrew
 
 
 def launched(**rest) -> Bench:
@@ -30,6 +31,7 @@ def ask(bench: Bench, engine=None, **rest):
                 writer=writer,
                 engines={"sim": engine or bench.engine},
                 clock=bench.process,
+                crew=VirtualCrew(bench.process),
                 progress=bench.events.append,
                 **rest,
             )
@@ -97,7 +99,9 @@ def test_jobs_of_an_engine_that_no_spec_declares_are_reported():
     bench = launched()
     spec = bench.wanted.spec
     with MemoryState(bench.store).lock("status") as writer:
-        answer = bench.run(refresh(spec=type(spec)(root="."), writer=writer, engines={}, clock=bench.process))
+        answer = bench.run(
+            refresh(spec=type(spec)(root="."), writer=writer, engines={}, clock=bench.process, crew=VirtualCrew(bench.process))
+        )
     assert answer.trouble == {"sim": "no engine of the spec buys in `sim`"}
 
 

@@ -57,6 +57,31 @@ def test_only_work_that_may_be_abandoned_is_dropped():
     assert asyncio.run(main()) == [Done("purchase", 2)]
 
 
+def test_small_things_are_done_a_few_at_a_time():
+    """Values come in order, no more than eight at once, and the first error ends it."""
+
+    async def main():
+        running, most = 0, 0
+
+        async def one(value):
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0.001)
+            running -= 1
+            if value < 0:
+                raise ValueError(value)
+            return value
+
+        crew = AsyncioCrew()
+        values = await crew.together([lambda value=value: one(value) for value in range(30)])
+        with pytest.raises(ValueError, match="-1"):
+            await crew.together([lambda: one(-1), lambda: one(1)])
+        return values, most
+
+    assert asyncio.run(main()) == (list(range(30)), 8)
+
+
 def test_a_wake_ends_the_wait_for_results():
     """Nobody ended, and the coordinator looks up all the same."""
 
@@ -159,6 +184,21 @@ def test_an_interrupted_walk_finishes_what_is_in_flight_and_buys_nothing_more():
     assert {record.status for record in bench.state.jobs.values()} <= {JobStatus.QUEUED, JobStatus.RUNNING}
     assert bench.execute().exit_code == 0
     assert len(bench.account.jobs) == 6
+
+
+def test_a_signal_between_deciding_and_buying_buys_nothing_more():
+    """The purchases that had not begun when the signal came stay queued."""
+    bench = Bench(wish=Wish(seeds=4))
+    stop = Stop()
+
+    def tell(event):
+        if isinstance(event, said.Launching):
+            stop.request(signal.SIGINT)
+
+    result = bench.execute(stop=stop, progress=tell)
+    assert (len(result.launched), len(result.queued)) == (1, 3)
+    assert len(bench.account.posts) == 1
+    assert len(bench.state.jobs) == 1
 
 
 def test_an_interrupt_while_an_outcome_is_looked_up_leaves_it_to_the_next_run():
