@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import ftspec
+from ftspec.regular import read_regular, write_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _FILE: Final = "valid-specs"
 _KEEP: Final = 64
+_LARGEST: Final = 1 << 16
 
 
 def key(texts: Iterable[bytes], variables: Mapping[str, str]) -> str:
@@ -58,15 +60,13 @@ def remember(folder: Path | None, digest: str) -> None:
         if not folder.is_dir():
             folder.mkdir(parents=True)
             (folder / ".gitignore").write_text("*\n")
-        temporary = folder / f"{_FILE}.{os.getpid()}"
-        temporary.write_text("".join(f"{line}\n" for line in lines))
-        temporary.replace(folder / _FILE)
+        write_beside(folder / _FILE, "".join(f"{line}\n" for line in lines).encode())
 
 
 def _read(folder: Path | None) -> list[str]:
     if folder is None:
         return []
     try:
-        return (folder / _FILE).read_text(errors="replace").split()
+        return read_regular(folder / _FILE, largest=_LARGEST).decode(errors="replace").split()
     except OSError:
         return []

@@ -64,7 +64,11 @@ class View:
 
     def profile(self, job: DesiredJob) -> Profile:
         """Return the profile of a job's engine."""
-        return self.profiles[self.spec.engines[job.engine].type]
+        return self._profiles[job.engine]
+
+    @cached_property
+    def _profiles(self) -> dict[str, Profile]:
+        return {name: self.profiles[entry.type] for name, entry in self.spec.engines.items()}
 
     @staticmethod
     def unknown_server(profile: Profile) -> bool:
@@ -73,7 +77,7 @@ class View:
 
     def method(self, job: DesiredJob) -> MethodProfile | None:
         """Return what the engine says about a job's method, if it has it."""
-        return self.profile(job).methods.get(job.method)
+        return self._profiles[job.engine].methods.get(job.method)
 
     def root_model(self, job: DesiredJob) -> str:
         """Return the engine's model at the start of a job's chain."""

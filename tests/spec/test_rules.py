@@ -275,3 +275,15 @@ def test_a_key_is_never_shown(project: Project) -> None:
     assert loaded.problems
     assert key not in repr(loaded.problems)
     assert "secret-in-spec" in loaded.codes
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["sk-abcdefgh1", "rk_1234567", "AKIA" + "A" * 16, "BEARER abcdef123456", "eyJabcdefgh.abcdefgh.x", "v1.CmQ-12345678", "task-specific"],
+)
+def test_a_long_text_is_searched_for_keys_like_a_short_one(text: str) -> None:
+    """The quick look for how keys begin leaves none out."""
+    from ftspec.printable import looks_secret
+
+    padding = "x " * 10_000
+    assert looks_secret(text) == looks_secret(padding + text + " " + padding) == (text != "task-specific")
