@@ -14,7 +14,7 @@ from ftspec.spec.chains import Chain
 from ftspec.spec.columns import AxisValue, Compiled, Compiler, Constant, UnknownValue, Varying, column, merged
 from ftspec.spec.matrix import MAX_NAME, Grid, grid
 from ftspec.spec.references import as_text, names_in
-from ftspec.spec.settings import METHODS, Given, flatten, kind_of, wrong_value
+from ftspec.spec.settings import METHODS, Given, flatten, kind_of, spelled, wrong_value
 from ftspec.spec.single import single_job
 from ftspec.spec.tree import Map, Seq, plain
 from ftspec.spec.variants import BLOCK, DEFAULTS, CellPlaces, Settings, Variant, unknown_method, variants
@@ -191,6 +191,9 @@ class _Cells:
             return None
         constants = {name: one.value for name, one in fields.items() if isinstance(one, Constant)}
         varying = {name: column(one, self.cells) for name, one in fields.items() if isinstance(one, Varying)}
+        for name in ("engine", "base_model", "train"):
+            if None in varying.get(name, ()):
+                self.missing(name)
         varying["axes"] = self.axes()
         varying["address"] = self.addresses()
         if self.broken:
@@ -223,13 +226,12 @@ class _Cells:
 
     def link(self, models: Sequence[Any]) -> None:
         """Find the parents of each cell that trains on another job's model."""
-        taken = {axis.name for axis in self.grid.axes} | (set(self.settings.given) - {"base_model"})
-        taken |= {name.rpartition(".")[2] for name in taken}
-        chain = Chain(self.whole.jobs_of, known=self.declared.experiments, taken=taken | {"epochs"} if "n_epochs" in taken else taken)
+        taken = {axis.name for axis in self.grid.axes} | {spelled(path) for path in self.settings.given if path != "base_model"}
+        chain = Chain(self.whole.jobs_of, known=self.declared.experiments, taken=taken)
         cells: list[Cell] = []
         positions: list[int] = []
         for cell, position, model in zip(self.cells, self.positions, models, strict=True):
-            parents = chain.parents(model, self.at("base_model", cell)) if isinstance(model, dict) else [-1]
+            parents = chain.parents(model, partial(self.at, "base_model", cell)) if isinstance(model, dict) else [-1]
             if parents is None:
                 self.broken = True
                 continue

@@ -61,11 +61,11 @@ class Chain:
         job = self.jobs[parent]
         return job.axes.get(name, job.axes.get(name.removeprefix(f"{job.experiment}.")))
 
-    def parents(self, link: Mapping[str, Any], at: Place | None) -> list[int] | None:
+    def parents(self, link: Mapping[str, Any], at: Callable[[], Place | None]) -> list[int] | None:
         """Return the positions in `jobs` of the parents that `{from, where}` means, `None` where it means nothing."""
         key = value_key(dict(link))
         if key not in self._found:
-            self._found[key] = self._find(link, at)
+            self._found[key] = self._find(link, at())
         return self._found[key]
 
     def _find(self, link: Mapping[str, Any], at: Place | None) -> list[int] | None:

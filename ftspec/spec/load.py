@@ -55,7 +55,7 @@ def load(
     today: dt.date | None = None,
     data_roots: Sequence[Path] = (),
 ) -> tuple[Spec | None, list[Diagnostic]]:
-    """Return what spec files mean, and all their problems, most severe places first by file and line.
+    """Return what spec files mean, and all their problems by file and line.
 
     `None` only where no file could be read as a spec. `variables` are `--var`; `cache` is a
     folder where valid specs are remembered; `data_roots` are folders outside the root that

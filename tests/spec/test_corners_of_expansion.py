@@ -175,3 +175,13 @@ def test_a_place_is_told_for_settings_that_are_not_given(project: Project) -> No
     loaded = project.experiments("tone: {lora: {rank: 8}, engine: sandbox}")
     job = loaded.jobs[0]
     assert [job.origin.place(name, {}).column for name in ("lora", "lora.alpha", "scope", "seed", "parent")] == [23, 23, 35, 3, 41]
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [("engine", "no engine is chosen"), ("base_model", "`base_model` is missing"), ("train", "`train` is missing")]
+)
+def test_null_among_the_values_of_a_needed_setting_is_an_error(project: Project, name: str, what: str) -> None:
+    """No cell goes without engine, base model or data."""
+    value = {"engine": "sandbox", "base_model": "sandbox-mini", "train": "data.train"}[name]
+    loaded = project.experiments(f"tone: {{matrix: {{{name}: [{value}, null]}}}}")
+    assert loaded.errors == [f"missing-setting: experiment `tone`: {what}"]
