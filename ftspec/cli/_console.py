@@ -7,6 +7,7 @@ passed through `printable`; CI log commands are broken here as a last line of de
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -119,12 +120,11 @@ def run(command: click.Command, args: list[str] | None = None) -> int:
         result = command.main(args=args, prog_name="ftspec", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except click.UsageError as error:
-        error.show(file=sys.stderr)
-        return USAGE
     except click.ClickException as error:
-        error.show(file=sys.stderr)
-        return 1
+        shown = io.StringIO()
+        error.show(file=shown)  # it quotes words that a shell may have made of file names
+        talk(printable(shown.getvalue().rstrip("\n"), newlines=True))
+        return USAGE if isinstance(error, click.UsageError) else 1
     except FtspecError as error:
         return fail(error)
     except (KeyboardInterrupt, click.Abort):

@@ -103,7 +103,7 @@ class DigestCache:
         if not self._written:
             return
         with contextlib.suppress(OSError):
-            entries = sorted(self._folder.glob(f"data-{'[0-9a-f]' * 32}.json"), key=lambda path: path.stat().st_mtime_ns)
+            entries = sorted(self._folder.glob("data-*.json"), key=lambda path: path.stat().st_mtime_ns)
             for path in entries[:-KEEP]:
                 path.unlink(missing_ok=True)
 

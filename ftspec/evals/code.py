@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 
 from ftspec.diagnostics import FtspecError
 from ftspec.printable import printable
+from ftspec.regular import read_regular, within
 
 Wall = Literal["bubblewrap", "namespace", "process"]
 WALLS: Final[tuple[Wall, ...]] = ("bubblewrap", "namespace", "process")
@@ -63,16 +64,12 @@ def inlined(definition: Mapping[str, Any], root: Path) -> dict[str, Any]:
 def read_text(path: str, root: Path, *, what: str) -> str:
     """Return a text file of the project, with LF (`FtspecError`: outside it, too large, not text)."""
     shown = f"the {what} file `{printable(path)}`"
-    found = (root / path).resolve()
-    if not found.is_relative_to(root.resolve()):
+    if not within(root / path, root):
         raise FtspecError(f"{shown} is outside the project's root")
     try:
-        with found.open("rb") as file:
-            raw = file.read(LARGEST + 1)
+        raw = read_regular((root / path).resolve(), largest=LARGEST)
     except OSError as error:
         raise FtspecError(f"{shown} cannot be read: {error.strerror}") from None
-    if len(raw) > LARGEST:
-        raise FtspecError(f"{shown} is larger than {LARGEST} bytes")
     try:
         return raw.decode().replace("\r\n", "\n")
     except UnicodeDecodeError:

@@ -24,8 +24,11 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
+
+from ftspec.regular import open_regular, within
 
 KINDS: Final = ("inspect", "command")
 _OPTIONS: Final[Mapping[str, frozenset[str]]] = {
@@ -48,6 +51,13 @@ def harness_problems(kind: str, options: Mapping[str, Any]) -> list[str]:
         problems.append(f"options.{needed}: is missing")
     if not isinstance(options.get("timeout", 1), (int, float)) or options.get("timeout", 1) <= 0:
         problems.append("options.timeout: must be a number of seconds")
+    try:
+        words = _words(kind, options) if texts else []
+    except ValueError:
+        problems.append(f"options.{needed}: has a quote that is not closed")
+    else:
+        if any("\0" in word for word in words):
+            problems.append(f"options.{needed}: holds a NUL character")
     env = options.get("env", [])
     if not isinstance(env, list) or not all(isinstance(one, str) for one in env):
         problems.append("options.env: must be a list of names of variables")
@@ -56,14 +66,24 @@ def harness_problems(kind: str, options: Mapping[str, Any]) -> list[str]:
 
 def identity(kind: str, options: Mapping[str, Any], root: Path) -> dict[str, Any]:
     """Return what decides such an eval, for its key: the program, its options, and the project's files it names."""
-    words = words_of(options["command"]) if kind == "command" else [str(options["task"]).partition("@")[0]]
     files = {}
-    for word in words:
-        path = (root / word).resolve()
-        if path.is_relative_to(root.resolve()) and path.is_file():
-            files[word] = hashlib.sha256(path.read_bytes()).hexdigest()
+    for word in _words(kind, options):
+        if within(root / word, root):
+            with suppress(OSError), open_regular((root / word).resolve()) as file:
+                files[word] = _sha256(file)
     what = {name: value for name, value in options.items() if name in {"command", "task", "limit", "args"}}
     return {"type": kind, **what, "files": files}
+
+
+def _sha256(file: BinaryIO) -> str:
+    whole = hashlib.sha256()
+    while block := file.read(1 << 20):
+        whole.update(block)
+    return whole.hexdigest()
+
+
+def _words(kind: str, options: Mapping[str, Any]) -> list[str]:
+    return words_of(options["command"]) if kind == "command" else [str(options["task"]).partition("@")[0]]
 
 
 def words_of(command: str | Sequence[str]) -> list[str]:

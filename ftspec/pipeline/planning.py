@@ -159,7 +159,8 @@ def digest_all(loaded: Loaded) -> tuple[dict[str, DatasetFacts], list[Diagnostic
     used |= {one.dataset for one in spec.evals.values()}
     facts: dict[str, DatasetFacts] = {}
     problems: list[Diagnostic] = []
-    cache = DigestCache(project.cache)
+    folder = project.cache
+    cache = DigestCache(folder) if folder is not None else None
     for name, dataset in spec.datasets.items():
         if used.isdisjoint(dataset.refs()):
             continue
@@ -174,7 +175,8 @@ def digest_all(loaded: Loaded) -> tuple[dict[str, DatasetFacts], list[Diagnostic
         )
         facts.update(found)
         problems.extend(wrong)
-    cache.close()
+    if cache is not None:
+        cache.close()
     problems += uses.spec_limits(spec, facts, known)
     if "" in used:  # the program of such an eval brings its own rows
         facts[""] = DatasetFacts(ref="", key="", rows=0, bytes=0, format="eval")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ftspec.diagnostics import FtspecError
 from ftspec.printable import printable
+from ftspec.regular import within
 
 DEFAULT_SPEC = "ftspec.yaml"
 
@@ -40,9 +41,10 @@ class Project:
         return self.root / ".ftspec"
 
     @property
-    def cache(self) -> Path:
-        """The folder for everything that can be recomputed."""
-        return self.private / "cache"
+    def cache(self) -> Path | None:
+        """The folder for everything that can be recomputed; `None` where a symbolic link leads it out of the project."""
+        folder = self.private / "cache"
+        return folder if within(folder, self.root) else None
 
     def state_folder(self, declared: str | None = None) -> Path:
         """Return the state folder: `--state`, `FTSPEC_STATE`, the spec's `state:`, else `state/`."""

@@ -11,23 +11,43 @@ at all of a line, also at what a plan has no use for.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
-from ftspec.diagnostics import Diagnostic
+from ftspec.diagnostics import Diagnostic, FtspecError
+from ftspec.printable import printable
 from ftspec.record import Attempt, JobStatus, RecordedEval, RecordedFile, RecordedJob
 from ftspec.state.fold import EVAL, FILE, JOB, Identity, Kind
 from ftspec.state.ledger import Ledger
 from ftspec.state.lines import FORMAT, BadLine, Line, NewerFormat, bad_line, strict_object, without_marks
-from ftspec.state.records import line_type, recorded_attempt
+from ftspec.state.records import BadMember, line_type, recorded_attempt
 
 BASE_FILES: Final = {"jobs.jsonl": JOB, "files.jsonl": FILE, "evals.jsonl": EVAL}
 _NOTHING: Final = Raw(b"{}")
 _SAME: Final[dict[str, str]] = {}
 """One string for all records that say the same (engines, scopes)."""
+
+
+class BadRecord(FtspecError):
+    """A record holds values that cannot be right, which only reading all of it showed."""
+
+    def __init__(self, job: RecordedJob, problem: Exception) -> None:
+        super().__init__(
+            f"the record of `{printable(job.address)}` in `jobs.jsonl` cannot be read: {printable(str(problem))}",
+            help="`ftspec state repair` names the line, and explains the fix before it makes it",
+        )
+
+
+@contextmanager
+def _reading(job: RecordedJob) -> Iterator[None]:
+    try:
+        yield
+    except (msgspec.DecodeError, BadMember) as problem:
+        raise BadRecord(job, problem) from None
 
 
 class LoadedJob(RecordedJob, frozen=True, kw_only=True, omit_defaults=True, eq=False, gc=False):
@@ -39,28 +59,35 @@ class LoadedJob(RecordedJob, frozen=True, kw_only=True, omit_defaults=True, eq=F
         value: tuple[Attempt, ...] | Raw = _attempts(self)
         if not isinstance(value, Raw):
             return value
-        try:
+        with suppress(msgspec.DecodeError):
             return _ATTEMPTS.decode(value)
-        except msgspec.ValidationError:
+        with _reading(self):
             return tuple(recorded_attempt(attempt) for attempt in _OBJECTS.decode(value))
 
     @property  # type: ignore[misc] # a member there
     def preimage(self) -> dict[str, Any]:
         """What the key was made from."""
         value = _preimage(self)
-        return _OBJECT.decode(value) if type(value) is Raw else value
+        with _reading(self):
+            return _OBJECT.decode(value) if type(value) is Raw else value
 
     @property  # type: ignore[misc] # a member there
     def tags(self) -> dict[str, str]:
         """The owner's labels."""
         value = _tags(self)
-        return _TAGS.decode(value) if type(value) is Raw else value
+        with _reading(self):
+            return _TAGS.decode(value) if type(value) is Raw else value
 
     @property
     def status(self) -> JobStatus:
         """Status of the newest attempt."""
-        value = _attempts(self)
-        return max(_STATUSES.decode(value), key=_number).status if type(value) is Raw else value[-1].status
+        value: tuple[Attempt, ...] | Raw = _attempts(self)
+        if not isinstance(value, Raw):
+            return value[-1].status
+        try:  # ten thousand times a plan, so without a context manager
+            return max(_STATUSES.decode(value), key=_number).status
+        except msgspec.DecodeError as problem:
+            raise BadRecord(self, problem) from None
 
     @property
     def in_doubt(self) -> bool:

@@ -22,9 +22,9 @@ one block per address, one member per line, sorted, no times, so that it diffs a
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,6 +34,7 @@ from ftspec.diagnostics import Diagnostic, Place, error
 from ftspec.fingerprint import canonical_json
 from ftspec.printable import printable
 from ftspec.record import Attempt, RecordedJob, State
+from ftspec.regular import read_regular, write_beside
 
 if TYPE_CHECKING:
     from ftspec.actions import DatasetFacts
@@ -190,9 +191,12 @@ def parse(content: bytes, *, path: str = "ftspec.lock") -> tuple[Lock | None, li
 def read(path: Path) -> tuple[Lock | None, list[Diagnostic]]:
     """Read a lockfile from disk; a missing one is `None` without a diagnostic."""
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except FileNotFoundError:
         return None, []
+    except OSError as wrong:
+        problem = f"`{printable(path.name)}` cannot be read: {wrong.strerror}"
+        return None, [error("bad-lock", problem, at=Place(path=path.name), help="remove it, and " + _AGAIN)]
     return parse(content, path=path.name)
 
 
@@ -215,18 +219,8 @@ def _changed(old: Any, new: Any) -> list[str]:
 def write_if_changed(path: Path, lock: Lock) -> bool:
     """Write a lockfile, in one step, unless it already says so. Raises `OSError`."""
     content = render(lock)
-    try:
-        if path.read_bytes() == content:
+    with suppress(OSError):  # whatever is there instead is replaced
+        if read_regular(path) == content:
             return False
-    except FileNotFoundError:
-        pass
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_beside(path, content, sync=True)
     return True
