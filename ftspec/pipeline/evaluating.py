@@ -319,4 +319,5 @@ def _open_rows(wanted: Wanted, ref: str, name: str) -> Iterator[bytes]:
     dataset = next((one for one in wanted.spec.datasets.values() if ref in one.refs()), None)
     if dataset is None:
         raise FtspecError(f"no spec declares the dataset `{ref}` of eval `{name}`")
-    return open_rows(dataset, ref, root=wanted.project.root, data_roots=wanted.project.data_roots)
+    project, spec = wanted.project, wanted.spec
+    return open_rows(dataset, ref, root=project.root, data_roots=project.data_roots, datasets=spec.datasets)

@@ -238,12 +238,15 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 class MarkdownFile(pytest.File):
-    """A page of scenarios."""
+    """A page of scenarios: its text as it was collected, and what its commands did so far."""
+
+    text: str
+    results: list[tuple[Command, list[str], int]]
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield its scenarios as tests."""
-        text = self.path.read_text(encoding="utf-8")
-        for scenario in scenarios(text, page="scenarios" not in self.path.parts):
+        self.text, self.results = self.path.read_text(encoding="utf-8"), []
+        for scenario in scenarios(self.text, page="scenarios" not in self.path.parts):
             item: ScenarioItem = ScenarioItem.from_parent(self, name=scenario.title, scenario=scenario)
             if "slow" in scenario.directives:
                 item.add_marker("slow")
@@ -273,10 +276,10 @@ class ScenarioItem(pytest.Item):
                 if not self.config.getoption("--update-scenarios"):
                     check(command, printed, code, figures_vary="figures vary" in self.scenario.directives)
         if self.config.getoption("--update-scenarios"):
-            before = self.path.read_text(encoding="utf-8")
-            after = updated(before, results)
-            if after != before:
-                self.path.write_text(after, encoding="utf-8")
+            page = self.getparent(MarkdownFile)
+            assert page is not None  # noqa: S101 it collected this item
+            page.results += results
+            self.path.write_text(updated(page.text, page.results), encoding="utf-8")
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:  # noqa: ARG002 pytest's signature
         """Show only what differs."""
