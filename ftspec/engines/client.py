@@ -9,6 +9,8 @@ and say whether they are complete; rows are filtered here too, because a filter 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -113,7 +115,8 @@ class WireEngine:
         params: dict[str, Any] = {"limit": PAGE}
         if key is not None and self.profile.list_filter:
             params["metadata"] = {KEY: key}
-        listing = await self._list("/fine_tuning/jobs", params, lambda value: self._job(value, listed=True))
+        enough = None if since is None else partial(_past, since)
+        listing = await self._list("/fine_tuning/jobs", params, lambda value: self._job(value, listed=True), enough=enough)
         found = [
             job for job in listing.items if (key is None or job.metadata.get(KEY) == key) and (since is None or job.created_at >= since)
         ]
@@ -237,8 +240,10 @@ class WireEngine:
             return None
         return found
 
-    async def _list(self, path: str, params: Mapping[str, Any], parse: Callable[[Any], T]) -> Listing[T]:
-        """Page through a list until it ends or stops making sense."""
+    async def _list(
+        self, path: str, params: Mapping[str, Any], parse: Callable[[Any], T], *, enough: Callable[[Sequence[T]], bool] | None = None
+    ) -> Listing[T]:
+        """Page through a list until it ends, stops making sense, or what was read is `enough`."""
         items: list[T] = []
         seen: set[str] = set()
         after: dict[str, str] = {}
@@ -258,7 +263,7 @@ class WireEngine:
             last = wire.row_id(rows[-1]) if rows else None
             if more is None:
                 more = len(rows) >= params.get("limit", len(rows) + 1)
-            if not more:
+            if not more or (enough is not None and enough(items)):
                 return Listing(items=items, complete=complete)
             if not fresh or last is None or after.get("after") == last:
                 break
@@ -355,6 +360,18 @@ def _model(value: Any) -> Mapping[str, Any]:
 
 def _quoted(name: str) -> str:
     return quote(name, safe="") if name not in {".", ".."} else name.replace(".", "%2E")
+
+
+def _past(since: int, jobs: Sequence[ObservedJob]) -> bool:
+    """Whether a list of jobs that is evidently newest first has come to jobs older than `since`.
+
+    No order is promised, so that takes a list that fell from its first row to its last and never
+    rose; anything else is read to its end. Watching a dozen jobs on an account with thousands
+    would otherwise page through all of them each time.
+    """
+    times = [job.created_at for job in jobs]
+    falls = bool(times) and times[0] > times[-1] and all(a >= b for a, b in pairwise(times))
+    return falls and times[-1] < since
 
 
 def _oldest_first(events: Sequence[JobEvent]) -> Sequence[JobEvent]:

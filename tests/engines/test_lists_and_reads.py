@@ -33,6 +33,26 @@ def test_a_list_is_read_to_its_end(serve, engine_at, asking):
     assert sorted(ids) == sorted(server.jobs)
 
 
+def test_a_list_that_is_evidently_newest_first_is_read_as_far_as_it_matters(serve, engine_at, asking):
+    """Jobs fall in time from row to row: what comes after the wanted time is not asked for."""
+    times = iter(range(1000, 1250))
+    server = with_jobs(serve(api=TinyApi(now=lambda: next(times, 2000))), 250)
+    ids, complete = found(engine_at(server.base_url), asking, since=1200)
+    assert (len(ids), complete) == (50, True)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("order", ["oldest first", "all at once"])
+def test_a_list_in_any_other_order_is_read_to_its_end(order, serve, engine_at, asking):
+    """Rows that rise in time, or do not move, prove nothing about the pages to come."""
+    times = iter(range(1250, 1000, -1)) if order == "oldest first" else iter([1100] * 250)
+    server = with_jobs(serve(api=TinyApi(now=lambda: next(times))), 250)
+    ids, complete = found(engine_at(server.base_url), asking, since=1200)
+    assert complete
+    assert len(ids) == (51 if order == "oldest first" else 0)
+    assert len(server.requests) == 3
+
+
 def test_an_ignored_filter_is_made_up_for(serve, engine_at, asking):
     """An engine that lists everything is filtered here."""
     server = with_jobs(serve(Fault("filter ignored")))
