@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from ftspec.actions import WaitJob
 from ftspec.fingerprint import digest
 from ftspec.record import JobStatus, State
-from ftspec.state.memory import MemoryState, Store
 from ftspec.testing.account import STRANGER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ftspec.state.memory import Store
     from ftspec.testing.account import Job, Post
     from ftspec.testing.world import Run, Simulation
 
@@ -44,7 +44,7 @@ def check_run(sim: Simulation, run: Run) -> None:
     result = run.result
     if result is None or run.clone is not sim.mine:
         return
-    state, _ = MemoryState(run.clone).read()
+    state = sim.state_of(run.clone)
     failed = {one.job.address for one in sim.wanted.jobs if one.key in state.jobs and state.jobs[one.key].status is JobStatus.FAILED}
     missing = [
         one.job.address
@@ -64,12 +64,7 @@ def check_run(sim: Simulation, run: Run) -> None:
 
 def check_end(sim: Simulation, clones: Sequence[Store]) -> None:
     """Hold the end to the promises."""
-    states = []
-    for clone in clones:
-        state, problems = MemoryState(clone).read()
-        if any(problem.severity == "error" for problem in problems):
-            raise BrokenPromise(f"I3: {problems}")
-        states.append(state)
+    states = [sim.state_of(clone) for clone in clones]
     _once(sim, states)
     _nothing_lost(sim, states)
     for state in states:
