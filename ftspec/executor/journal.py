@@ -35,6 +35,8 @@ class Journal:
 
     def append(self, *facts: Fact) -> None:
         """Make facts durable (`StateNotWritten`)."""
+        if not facts:
+            return
         if self.failed is not None:
             raise StateNotWritten(self.failed.cause)
         try:
