@@ -10,6 +10,11 @@ _PAGES: Final = {
 Why: the key holds everything that decides the result; names, suffixes and tags are not part of it.
 
 Fix: remove one of them. To train the same thing again on purpose, give one of them `replicate: 2`.""",
+    "model-ended": """A job would be launched on a model, or an engine, that takes no new jobs any more.
+
+Why: the request would be refused, or the model would stop answering before anybody could use it. Jobs that are recorded already are not touched.
+
+Fix: train the model that replaces it, or on another engine. To plan only the rest: `--exclude`.""",
     "replace-running": """`--replace` names a job that is still running.
 
 Why: buying it again now would pay twice for one result.

@@ -229,7 +229,7 @@ class _Decider:
                 "protected-job",
                 f"`{printable(one.job.address)}` is protected and would be replaced" + (f": {fields} changed" if fields else ""),
                 at=next((change.at for change in changed if change.at), None) or place_of(one.job),
-                help="undo the change, give the new job another address, or lift the protection with `ftspec state protect --off`",
+                help="undo the change, give the new job another address, or lift the protection with `ftspec state unprotect`",
             )
         )
         return WaitJob(job=one.job, key=one.key, record=record, reason=Reason.PROTECTED)
@@ -247,6 +247,7 @@ class _Decider:
             if parent in self._blocked:
                 return WaitJob(job=job, key=one.key, record=record, reason=self._blocked[parent], because=parent)
         self._suffixes.check(one, self.problems)
+        self._refuse_what_ended(one)
         return LaunchJob(
             job=job,
             key=one.key,
@@ -259,6 +260,26 @@ class _Decider:
             replaces=replaces,
             after=job.parents,
             cost=training_cost(job, self._request.datasets[job.train], self.pricing.profile(job), self.pricing.price(job)),
+        )
+
+    def _refuse_what_ended(self, one: Identified) -> None:
+        """Report a job whose engine or base model takes no new jobs any more, or stops before it could be used."""
+        profile = self.pricing.profile(one.job)
+        if profile is None:
+            return
+        name = self.pricing.base_model(one.job)
+        model = next((base for base in profile.base_models if base.name == name), None)
+        until = min((day for day in (profile.ends, model.until if model else None, model.shutdown if model else None) if day), default=None)
+        if until is None or self._request.now[: len(until)] <= until:
+            return
+        other = f"train `{model.replacement}` instead" if model is not None and model.replacement else "choose another model or engine"
+        self.problems.append(
+            error(
+                "model-ended",
+                f"`{printable(one.job.address)}` cannot be launched: {printable(profile.title)} takes no new jobs on `{printable(name)}` since {until}",
+                at=place_of(one.job, "base_model"),
+                help=f"{other}; what is recorded stays usable in evals and `ftspec models`",
+            )
         )
 
     def forgotten(self) -> list[ForgetJob]:
