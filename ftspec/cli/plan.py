@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ftspec.actions import LaunchJob
 from ftspec.cli import _console
 from ftspec.cli._options import project_options
 
@@ -112,6 +113,12 @@ def command(
         planned = make_plan(project, options)
     _console.show(planned.diagnostics)
     show_plan(planned.plan, form=form, full=full)
+    local = {name for name, entry in planned.wanted.spec.engines.items() if entry.type == "local"}
+    if any(isinstance(action, LaunchJob) and action.job.engine in local for action in planned.plan.actions):
+        from ftspec.pipeline.local_estimates import local_estimates
+
+        for line in local_estimates(planned):
+            _console.talk(line)
     if saved is not None:
         from ftspec.pipeline.applying import request_of
         from ftspec.planner.saved import save

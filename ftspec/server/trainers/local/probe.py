@@ -113,7 +113,7 @@ def _template(folder: Path, config: dict[str, Any]) -> Facts:
     text = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True).get_text_config()
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     size: dict[str, Any] = {
-        "parameters": _parameters(folder),
+        "parameters": parameters(folder),
         "hidden": getattr(text, "hidden_size", None),
         "layers": getattr(text, "num_hidden_layers", None),
         "vocabulary": getattr(text, "vocab_size", None),
@@ -126,7 +126,7 @@ def _template(folder: Path, config: dict[str, Any]) -> Facts:
     return Facts(template=how.mode, tools=how.tools, **size)
 
 
-def _parameters(folder: Path) -> int | None:
+def parameters(folder: Path) -> int | None:
     """Return how many numbers the weights hold, from the headers of their files."""
     count = 0
     for path in folder.glob("*.safetensors"):

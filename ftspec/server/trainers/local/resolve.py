@@ -8,6 +8,7 @@ rows that one step learns from, however many of them fit into memory at once.
 
 from __future__ import annotations
 
+import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from ftspec.server.trainers.base import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from ftspec.server.trainers.base import Method
 
@@ -32,6 +34,30 @@ def samples(compute_multiplier: float) -> int:
     return max(2, round(_SAMPLES * compute_multiplier))
 
 
+def adapter_settings(folder: Path) -> dict[str, Any] | None:
+    """Return the LoRA settings of an adapter under our names; `None`: the folder holds a whole model."""
+    path = folder / "adapter_config.json"
+    if not path.exists():
+        return None
+    config = json.loads(path.read_text())
+    targets = config["target_modules"]
+    return {
+        "lora_r": config["r"],
+        "lora_alpha": config["lora_alpha"],
+        "lora_dropout": config["lora_dropout"],
+        "lora_target_modules": targets if isinstance(targets, str) else sorted(targets),
+    }
+
+
+def check_adapter(given: Mapping[str, Any], adapter: Mapping[str, Any], *, within: str) -> Iterator[Problem]:
+    """Yield the LoRA settings that an adapter, which training goes on with, does not have."""
+    for name in _LORA:
+        value = given.get(name, "auto")
+        if value not in ("auto", adapter[name]) and not (name == "lora_target_modules" and value == "all-linear"):
+            message = f"The model to start from is an adapter with '{name}' {adapter[name]}: training goes on with it as it is."
+            yield Problem(message=message, param=f"{within}.{name}", code="invalid_value")
+
+
 def resolved(method: Method, given: Mapping[str, Any], *, rows: int, adapter: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return all hyperparameters as values. `adapter`: the LoRA settings of the adapter that training goes on with."""
     wanted = {name: value for name, value in given.items() if value != "auto"}
@@ -42,9 +68,9 @@ def resolved(method: Method, given: Mapping[str, Any], *, rows: int, adapter: Ma
     if method == "reinforcement":
         auto |= {"compute_multiplier": 1.0, "eval_samples": 1}
     if not full:
-        rank = (adapter or {}).get("lora_r", wanted.get("lora_r", 16))
-        auto |= {"lora_r": rank, "lora_alpha": 2 * rank, "lora_dropout": 0.0, "lora_target_modules": "all-linear", **(adapter or {})}
-    settings = {**auto, **wanted}
+        rank = wanted.get("lora_r", 16)
+        auto |= {"lora_r": rank, "lora_alpha": 2 * rank, "lora_dropout": 0.0, "lora_target_modules": "all-linear"}
+    settings = {**auto, **wanted, **({} if full else adapter or {})}
     settings["batch_size"] = min(settings["batch_size"], rows)
     settings.setdefault("learning_rate", RATES[method][full] * settings["learning_rate_multiplier"])
     if method == "reinforcement":

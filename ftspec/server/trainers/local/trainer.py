@@ -13,7 +13,7 @@ from ftspec.server.trainers.local.chat import Answerer, AnswererGone, ask_elsewh
 from ftspec.server.trainers.local.executors import executor
 from ftspec.server.trainers.local.probe import ask
 from ftspec.server.trainers.local.reconcile import Reconciler
-from ftspec.server.trainers.local.resolve import EXTRA, check_extra
+from ftspec.server.trainers.local.resolve import EXTRA, adapter_settings, check_adapter, check_extra
 from ftspec.server.trainers.local.run import LocalRun
 from ftspec.server.trainers.run_folder import Result
 
@@ -85,6 +85,9 @@ class LocalTrainer:
         if {part.get("type") for part in _graders_in(request.grader)} - _GRADERS:
             message = f"The local engine trains with graders of these types: {', '.join(sorted(_GRADERS))}."
             problems.append(Problem(message=message, param=f"{within}.grader", code="unsupported_grader"))
+        if request.source.job_id is not None and request.hyperparameters.get("full") is not True:
+            adapter = adapter_settings(self._run(request.source.job_id).checkpoint_folder(request.source.step))
+            problems += check_adapter(request.hyperparameters, adapter, within=f"{within}.hyperparameters") if adapter else []
         missing = self._executor.problem()
         if missing:
             problems.append(Problem(message=missing, code="executor_not_available"))

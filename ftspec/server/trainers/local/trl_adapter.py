@@ -120,15 +120,6 @@ def load(base: Path, start: Path | None, *, settings: Mapping[str, Any], bfloat1
     return model
 
 
-def adapter_settings(folder: Path) -> dict[str, Any] | None:
-    """Return the LoRA settings of an adapter under our names; `None`: the folder holds a whole model."""
-    path = folder / "adapter_config.json"
-    if not path.exists():
-        return None
-    config = json.loads(path.read_text())
-    return {"lora_r": config["r"], "lora_alpha": config["lora_alpha"], "lora_dropout": config["lora_dropout"]}
-
-
 def micro_batch(batch: int, most: int) -> int:
     """Return how many rows to hold at once: the largest divisor of the batch that is allowed."""
     return max(size for size in range(1, min(batch, most) + 1) if batch % size == 0)

@@ -136,7 +136,7 @@ class Attempt:
         from transformers import AutoTokenizer, set_seed
 
         from ftspec.server.trainers.local import trl_adapter
-        from ftspec.server.trainers.local.resolve import resolved
+        from ftspec.server.trainers.local.resolve import adapter_settings, resolved
 
         job = self._job
         threads = os.environ.get("OMP_NUM_THREADS", "1")
@@ -147,7 +147,7 @@ class Attempt:
         encoder = self._encoder(folder, tokenizer)
         rows = self._read("training_file", encoder)
         validation = self._read("validation_file", encoder) if job["validation_path"] else []
-        adapter = trl_adapter.adapter_settings(start) if start else None
+        adapter = adapter_settings(start) if start else None
         self._settings = resolved(job["method"], job["hyperparameters"], rows=len(rows), adapter=adapter)
         if self._number == 1:
             self._say("Files validated, moving job to queued state")
@@ -228,6 +228,7 @@ class Attempt:
         self._say(f"Weights sha256: {digest}")
         self._say("The job has successfully completed")
         self._link(target)
+        self._measure(last, rows)
         result = Result(
             status="succeeded",
             finished_at=int(self._now()),
@@ -374,6 +375,29 @@ class Attempt:
             "training_sha256": _file_digest(Path(self._job["training_path"])),
         }
         (self._run.path / "provenance.json").write_text(json.dumps(content, indent=1))
+
+    def _measure(self, last: int, rows: Any) -> None:
+        """Write down how fast it went, for the estimates of later plans."""
+        import resource
+
+        import torch
+
+        if self._began is None or last <= self._began[1]:
+            return
+        began, first = self._began
+        peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        line = {
+            "job": self._job["id"],
+            "base": self._job["base"]["name"],
+            "method": self._job["method"],
+            "full": self._settings["full"],
+            "device": "cuda" if torch.cuda.is_available() else "cpu",
+            "seconds": round(self._now() - began, 3),
+            "tokens": round(self._tokens(rows) * (last - first) / last),
+            "memory": peak,
+        }
+        with (Path(self._job["adapters"]).parent / "measured.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
 
     def _link(self, target: Path) -> None:
         """Lay an adapter out as vLLM's resolver looks for it: a folder of the model's name."""

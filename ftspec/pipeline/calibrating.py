@@ -1,0 +1,60 @@
+"""One small job on a local base, bought past state and lockfile: it measures, and nobody wants its model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+from ftspec.diagnostics import FtspecError
+from ftspec.pipeline.planning import load
+from ftspec.server.inprocess import BASE_URL, engine_app
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ftspec.pipeline.project import Project
+
+_TERMINAL = ("succeeded", "failed", "cancelled")
+
+
+async def calibrate(
+    project: Project, *, engine: str, model: str, rows: int, words: int, say: Callable[[str], None]
+) -> dict[str, Any] | None:
+    """Return what the job measured; `None`: it failed."""
+    import httpx2
+
+    entry = load(project).spec.engines.get(engine)
+    if entry is None or entry.type != "local":
+        raise FtspecError(f"no spec declares a local engine `{engine}`", help="`engines: {local: {type: local, models: {...}}}`")
+    root = project.private / entry.type
+    text = "the quick brown fox jumps over the lazy dog near the river bank today"
+    long = " ".join((text.split() * (words // 14 + 1))[: words - 4])
+    lines = [
+        {"messages": [{"role": "user", "content": f"{number} {long}"}, {"role": "assistant", "content": text}]} for number in range(rows)
+    ]
+    content = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    with engine_app(entry, root, folder=project.root) as app:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=BASE_URL, timeout=600) as client:
+            file = (await client.post("files", files={"file": ("calibration.jsonl", content)}, data={"purpose": "fine-tune"})).json()
+            body = {
+                "model": model,
+                "training_file": file["id"],
+                "suffix": "calibration",
+                "method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 1}}},
+            }
+            answer = await client.post("fine_tuning/jobs", json=body)
+            job = answer.json()
+            if answer.status_code != 200:
+                raise FtspecError(job["error"]["message"])
+            say(f"training on `{model}`: {job['id']}")
+            while job["status"] not in _TERMINAL:
+                await asyncio.sleep(0.5)
+                job = (await client.get(f"fine_tuning/jobs/{job['id']}")).json()
+            if job["fine_tuned_model"]:
+                await client.delete(f"models/{job['fine_tuned_model'].replace(':', '%3A')}")
+    if job["status"] != "succeeded":
+        return None
+    measured: list[dict[str, Any]] = [json.loads(line) for line in (root / "measured.jsonl").read_text().splitlines()]
+    of_job = {one["job"]: one for one in measured}
+    return of_job[job["id"]]

@@ -1,0 +1,100 @@
+"""What the local jobs of a plan will take: time and memory, from the base's size or from jobs that ran here.
+
+Reads only below the project's root: the configuration and the headers of the weights of bases that lie there, and
+what finished jobs wrote down under `.ftspec/`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from ftspec.actions import LaunchJob
+from ftspec.server.trainers.local.probe import parameters
+from ftspec.server.trainers.local.resources import Shape, Work, estimate, memory_text, seconds_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ftspec.experiment import EngineEntry
+    from ftspec.pipeline.planning import Planned
+    from ftspec.pipeline.project import Project
+
+_LONG_ROW = 2.0
+
+
+def local_estimates(planned: Planned) -> list[str]:
+    """Return a line for each base that local jobs of the plan start from."""
+    wanted = planned.wanted
+    groups: dict[tuple[str, str, str, bool], list[LaunchJob]] = defaultdict(list)
+    by_address = {one.job.address: one.job for one in wanted.jobs}
+    for action in planned.plan.actions:
+        if isinstance(action, LaunchJob) and wanted.spec.engines[action.job.engine].type == "local":
+            root = action.job
+            while root.parent is not None and root.parent in by_address:
+                root = by_address[root.parent]
+            groups[action.job.engine, root.base_model, action.job.method, bool(action.job.engine_options.get("full"))].append(action)
+    return [
+        _line(actions, planned, wanted.spec.engines[engine], wanted.project, base=base, method=method, full=full)
+        for (engine, base, method, full), actions in groups.items()
+    ]
+
+
+def _line(actions: list[LaunchJob], planned: Planned, entry: EngineEntry, project: Project, *, base: str, method: str, full: bool) -> str:
+    tokens = [action.cost.tokens for action in actions if action.cost.tokens]
+    jobs = f"{len(actions)} job{'s' if len(actions) > 1 else ''} of `{base}`"
+    measured = _measured(project.private / entry.type / "measured.jsonl")
+    shape = _shape(entry, base, project)
+    work = Work(
+        tokens=max(tokens, default=0),
+        row_tokens=_row_tokens(planned, actions),
+        method=method,
+        full=full,
+        micro_batch=entry.options.get("micro_batch", 8),
+        device="cuda" if any(one.get("device") == "cuda" for one in measured) or entry.options.get("gpus") else "cpu",
+    )
+    found = estimate(work, base=base, shape=shape, measured=measured) if tokens else None
+    if found is None:
+        return f"{entry.name}: {jobs}: time and memory are not known before one ran (`ftspec calibrate {base}` runs a small one)"
+    how = (
+        f"from {found.measured} measured job{'s' if found.measured > 1 else ''}"
+        if found.measured
+        else f"calculated for a {'GPU' if work.device == 'cuda' else 'CPU'}; `ftspec calibrate {base}` measures this machine"
+    )
+    return f"{entry.name}: {jobs}: up to {seconds_text(*found.seconds)} each, {memory_text(*found.memory)} ({how})"
+
+
+def _row_tokens(planned: Planned, actions: list[LaunchJob]) -> float:
+    facts = [planned.datasets[action.job.train] for action in actions if action.job.train in planned.datasets]
+    means = [one.total_tokens / one.rows for one in facts if one.total_tokens and one.rows]
+    return _LONG_ROW * max(means, default=256.0)
+
+
+def _measured(path: Path) -> list[dict[str, Any]]:
+    found = []
+    with contextlib.suppress(OSError):
+        for line in path.read_text().splitlines():
+            with contextlib.suppress(ValueError):
+                found.append(json.loads(line))
+    return found
+
+
+def _shape(entry: EngineEntry, base: str, project: Project) -> Shape | None:
+    """Return the size of a base that lies in the project."""
+    given = (entry.options.get("models") or {}).get(base)
+    name = given.get("path") if isinstance(given, dict) else given
+    if not isinstance(name, str):
+        return None
+    folder = (project.root / name).resolve()
+    if not folder.is_relative_to(project.root):
+        return None
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        count = parameters(folder)
+        return Shape(
+            parameters=count or 0, hidden=config["hidden_size"], layers=config["num_hidden_layers"], vocabulary=config["vocab_size"]
+        )
+    except (OSError, ValueError, KeyError):
+        return None

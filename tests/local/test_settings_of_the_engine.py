@@ -1,0 +1,115 @@
+"""What an entry of type `local`, and a job on it, may say."""
+
+from pathlib import Path
+
+import pytest
+
+from ftspec.diagnostics import FtspecError
+from ftspec.engines.profiles.local import profile
+from ftspec.server.trainers.base import ModelSource, TrainingRequest
+from ftspec.server.trainers.local import trainer
+from ftspec.server.trainers.local.resolve import check_adapter, check_extra, resolved, samples
+from ftspec.server.trainers.local.settings import SETTINGS, Base, settings
+
+COMMIT = "c1899de289a04d12100db370d81485cdf75e47ca"
+
+
+def test_every_setting_is_described_in_the_profile():
+    """The profile, which plans and documents, and the trainer, which reads, know the same settings."""
+    assert set(profile.settings) == set(SETTINGS)
+
+
+def test_models_are_folders_or_pinned_repositories():
+    """A relative folder belongs to the project; a repository has a full commit."""
+    read = settings({"models": {"a": "models/a", "b": {"path": "/abs"}, "c": {"repo": "o/n", "revision": COMMIT}}}, folder=Path("/project"))
+    assert read.models["a"] == Base(name="a", path=Path("/project/models/a"))
+    assert read.models["b"].path == Path("/abs")
+    assert read.models["c"].wire() == {"name": "c", "path": None, "repo": "o/n", "revision": COMMIT}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"models": {"c": {"repo": "o/n", "revision": "main"}}}, "models.c.revision"),
+        ({"models": {"c": {"repo": "o/n"}}}, "models.c"),
+        ({"models": {"a b": "x"}}, "models.a b"),
+        ({"models": ["x"]}, "models"),
+        ({"slots": 0}, "slots"),
+        ({"slots": True}, "slots"),
+        ({"executor": "dask"}, "executor"),
+        ({"gpus": "all"}, "gpus"),
+        ({"python": ""}, "python"),
+        ({"checkpoint_seconds": -1}, "checkpoint_seconds"),
+        ({"serve_url": "ftp://x"}, "serve_url"),
+        ({"serve_url": "http://user@x"}, "serve_url"),
+        ({"slurm": {"nodes": "3"}}, "slurm"),
+        ({"slurm": {"partition": "a\nb"}}, "slurm.partition"),
+        ({"slurm": {"arguments": "--x"}}, "slurm.arguments"),
+        ({"ray": {"address": "head:8265"}}, "ray.address"),
+        ({"ray": {"resources": ["a"]}}, "ray.resources"),
+        ({"sloths": 2}, "sloths"),
+    ],
+)
+def test_a_wrong_setting_is_named(options, words):
+    """The message names the setting, the help says what is expected."""
+    with pytest.raises(FtspecError, match=f"`{words}` of engine `mine` is not usable") as wrong:
+        settings(options, folder=Path(), entry="mine")
+    assert wrong.value.help.startswith("expected ")
+
+
+def test_auto_becomes_numbers():
+    """Every "auto" is a value in the job, and the rate follows from method, multiplier and LoRA or full."""
+    found = resolved("supervised", {"n_epochs": "auto", "learning_rate_multiplier": 2}, rows=5000)
+    assert found == {
+        "n_epochs": 3, "batch_size": 20, "learning_rate_multiplier": 2, "full": False, "lora_r": 16, "lora_alpha": 32,
+        "lora_dropout": 0.0, "lora_target_modules": "all-linear", "learning_rate": 4e-4,
+    }  # fmt: skip
+    full = resolved("dpo", {"full": True, "learning_rate": 1e-5}, rows=3)
+    assert (full["batch_size"], full["beta"], full["learning_rate"]) == (3, 0.1, 1e-5)
+    assert "lora_r" not in full
+    adapter = {"lora_r": 8, "lora_alpha": 8, "lora_dropout": 0.0, "lora_target_modules": ["q_proj"]}
+    assert resolved("supervised", {}, rows=10, adapter=adapter).items() >= adapter.items()
+    assert [one.param for one in check_adapter({"lora_r": 4, "lora_alpha": 8}, adapter, within="here")] == ["here.lora_r"]
+    assert resolved("reinforcement", {}, rows=40)["eval_interval"] == 10
+    assert (samples(1), samples(0.01), samples(2)) == (8, 2, 16)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"lora_r": 0}, {"lora_r": 2.5}, {"lora_alpha": 0}, {"lora_dropout": 1}, {"lora_target_modules": "q"}, {"lora_target_modules": []},
+        {"full": "yes"}, {"max_length": 3}, {"learning_rate": 0}, {"learning_rate": 2}, {"learning_rate": float("nan")},
+        {"full": True, "lora_r": 8}, {"learning_rate": 1e-4, "learning_rate_multiplier": 1},
+    ],
+)  # fmt: skip
+def test_settings_beyond_openais_are_judged(given):
+    """One problem each, at the member that is wrong."""
+    (problem,) = check_extra(given, within="here")
+    assert problem.param.startswith("here.")
+    assert not list(check_extra({name: "auto" for name in given if name != "full"}, within="here"))
+
+
+def test_what_cannot_work_is_refused_without_asking_anybody(tmp_path):
+    """Integrations, foreign graders, a cluster that is not there, an environment without `ftspec[local]`."""
+
+    def codes(options, **more):
+        request = {
+            "source": ModelSource(name="a", base_model="a"), "method": "supervised", "hyperparameters": {}, "grader": None,
+            "integrations": (), "has_validation": False,
+        } | more  # fmt: skip
+        made = trainer(tmp_path / "root", grade=lambda *_: 1.0, options={"models": {"a": "a"}, **options}, folder=tmp_path)
+        found = [problem.code for problem in made.check(TrainingRequest(**request))]
+        made.close()
+        return found
+
+    assert codes({}, integrations=({"type": "wandb"},)) == ["unsupported_parameter"]
+    assert codes({}, hyperparameters={"reasoning_effort": "low"}) == ["unsupported_parameter"]
+    assert codes({}, method="reinforcement", grader={"type": "multi", "graders": {"a": {"type": "python"}}}) == ["unsupported_grader"]
+    assert codes({"executor": "ray", "ray": {"address": "http://127.0.0.1:1"}}) == ["executor_not_available"]
+    assert codes({}) == ["model_not_available"]
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "config.json").write_text("{}")
+    (tmp_path / "python").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "python").chmod(0o755)
+    assert codes({"python": "./python"}) == ["environment"]
+    assert codes({"python": "./no-such-python"}) == ["environment"]
