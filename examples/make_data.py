@@ -158,6 +158,16 @@ def tickets(count: int, rng: random.Random) -> list[dict[str, object]]:
     return list(rows.values())
 
 
+def mislabelled(rows: list[dict[str, object]], share: float, rng: random.Random) -> list[dict[str, object]]:
+    """Return tickets of which about `share` carry a wrong label: something to memorise, nothing to learn."""
+    found = []
+    for row in rows:
+        system, user, assistant = (turn["content"] for turn in row["messages"])
+        wrong = sorted(TICKETS.keys() - {assistant})
+        found.append(chat(system, user, rng.choice(wrong) if rng.random() < share else assistant))
+    return found
+
+
 SUBJECTS = [
     "the captain",
     "my friend",
@@ -256,6 +266,8 @@ def main() -> None:
             }
         )
     write("pirate-preferences.jsonl", preferences)
+    noise = random.Random(20261121)  # noqa: S311 invented data
+    write("tickets-noisy.jsonl", mislabelled(tickets(160, noise), 0.3, noise))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from ftspec.printable import printable, redacted
@@ -11,6 +12,7 @@ from ftspec.render.report.values import Flag, checkpoint_loss
 from ftspec.render.words import count, error_text
 
 if TYPE_CHECKING:
+    from ftspec.record import Checkpoint
     from ftspec.render.report.values import EvalTable, ReportJob
 
 FEW_ROWS: Final = 50
@@ -29,28 +31,22 @@ def _failed(jobs: Sequence[ReportJob]) -> Iterator[Flag]:
     for one in jobs:
         attempt = one.attempt
         if attempt is not None and one.status in ("failed", "refused"):
-            why = error_text(attempt.error.code, attempt.error.message) if attempt.error else "no reason given"
-            yield Flag(kind="failed", severity="problem", sentence=f"`{_name(one)}` {one.status}: {why}", jobs=(one.address,))
-    for status, severity, sentence in (
-        ("in doubt", "problem", "may or may not have been bought; `ftspec apply` looks it up"),
-        ("cancelled", "note", "was cancelled"),
-    ):
-        theirs = [one for one in jobs if one.status == status]
-        for one in theirs:
-            yield Flag(
-                kind=status.replace(" ", "-"),
-                severity="problem" if severity == "problem" else "note",
-                sentence=f"`{_name(one)}` {sentence}",
-                jobs=(one.address,),
-            )
+            why = _quoted(error_text(attempt.error.code, attempt.error.message)) if attempt.error else "no reason given"
+            yield Flag(kind="failed", severity="problem", sentence=f"{_name(one)} {one.status}: {why}", jobs=(one.address,))
+    for one in jobs:
+        if one.status == "in doubt":
+            sentence = f"{_name(one)} may or may not have been bought: `ftspec apply` looks it up"
+            yield Flag(kind="in-doubt", severity="problem", sentence=sentence, jobs=(one.address,))
+        if one.status == "cancelled":
+            yield Flag(kind="cancelled", severity="note", sentence=f"{_name(one)} was cancelled", jobs=(one.address,))
     if unfinished := [one.address for one in jobs if one.status in ("queued", "running", "launched")]:
         yield Flag(kind="unfinished", severity="note", sentence=f"{count(len(unfinished), 'job')} not finished yet", jobs=unfinished)
     if new := [one.address for one in jobs if one.status in ("not launched", "absent")]:
         yield Flag(kind="not-launched", severity="note", sentence=f"{count(len(new), 'job')} not launched yet", jobs=new)
     for one in jobs:
         if one.record is not None and one.record.duplicates:
-            ids = ", ".join(f"`{printable(job)}`" for job in one.record.duplicates)
-            sentence = f"`{_name(one)}` was bought more than once on its engine, not by ftspec: {ids}"
+            ids = ", ".join(map(_quoted, one.record.duplicates))
+            sentence = f"{_name(one)} was bought more than once on its engine, not by ftspec: {ids}"
             yield Flag(kind="duplicate", severity="problem", sentence=sentence, jobs=(one.address,))
 
 
@@ -60,45 +56,57 @@ def _overfitting(jobs: Sequence[ReportJob]) -> Iterator[Flag]:
         if found is not None:
             what = "validation loss" if found.full else "validation loss (minibatches, smoothed)"
             sentence = (
-                f"`{_name(one)}` overfits: {what} was lowest at step {found.step:,.0f} ({found.lowest:.3f})"
-                f" and rose to {found.last:.3f} while training loss kept falling"
+                f"{_name(one)} overfits: {what} was lowest at step {found.step:,.0f}{_epoch(one, found.step)} with {found.lowest:.3f}"
+                f" and rose to {found.last:.3f}, while training loss kept falling"
             )
             yield Flag(kind="overfitting", severity="warning", sentence=sentence, jobs=(one.address,))
         best = one.best
         if best is not None:
-            loss, last = checkpoint_loss(best), checkpoint_loss(one.checkpoints[-1])
-            if loss is not None and last is not None and last > loss * 1.01:
-                sentence = (
-                    f"an earlier checkpoint of `{_name(one)}` is better: step {best.step:,} has validation loss {loss:.3f},"
-                    f" the last {last:.3f}: `{printable(best.model)}`"
-                )
-                yield Flag(kind="earlier-checkpoint", severity="warning", sentence=sentence, jobs=(one.address,))
+            sentence = (
+                f"an earlier checkpoint of {_name(one)} is better: step {best.step:,} has validation loss {_loss(best)},"
+                f" the last {_loss(one.checkpoints[-1])}; its model is {_quoted(best.model)}"
+            )
+            yield Flag(kind="earlier-checkpoint", severity="warning", sentence=sentence, jobs=(one.address,))
+
+
+def _loss(checkpoint: Checkpoint) -> str:
+    loss = checkpoint_loss(checkpoint)
+    return "unknown" if loss is None else f"{loss:.3f}"
+
+
+def _epoch(one: ReportJob, step: float) -> str:
+    """Say in which epoch a step was, where the engine said how many there were."""
+    epochs = one.attempt.hyperparameters.get("n_epochs") if one.attempt is not None else None
+    last = max((points[-1][0] for points in one.curves.all), default=0)
+    if not isinstance(epochs, int) or last <= 0 or epochs < 2:
+        return ""
+    return f" (epoch {max(1, ceil(step / last * epochs))} of {epochs})"
 
 
 def _too_much(evals: Sequence[EvalTable]) -> Iterator[Flag]:
     for table in evals:
         for sentence in table.too_much:
             kind = "overfitting" if "overfits" in sentence else "too-much"
-            yield Flag(kind=kind, severity="warning", sentence=f"{printable(table.eval)}, {printable(table.grader)}: {sentence}")
+            yield Flag(kind=kind, severity="warning", sentence=f"{_quoted(table.eval)}, {_quoted(table.grader)}: {sentence}")
 
 
 def _diverged(jobs: Sequence[ReportJob]) -> Iterator[Flag]:
     for one in jobs:
         train = smoothed(one.curves.train) if one.curves.measure == "loss" else ()
         if len(train) >= 10 and train[-1][1] > train[0][1]:
-            sentence = f"`{_name(one)}` did not learn: training loss ends at {train[-1][1]:.3f} and began at {train[0][1]:.3f}"
+            sentence = f"{_name(one)} did not learn: training loss ends at {train[-1][1]:.3f} and began at {train[0][1]:.3f}"
             yield Flag(kind="diverged", severity="warning", sentence=sentence, jobs=(one.address,))
 
 
 def _few_rows(jobs: Sequence[ReportJob]) -> Iterator[Flag]:
     for rows, ref, users in _by_data({one.address: (one.train.ref, one.train.rows) for one in jobs}):
         if rows < FEW_ROWS:
-            sentence = f"only {count(rows, 'row')} in `{printable(ref)}`: under {FEW_ROWS}, results change with every row"
+            sentence = f"only {count(rows, 'row')} in {_quoted(ref)}: under {FEW_ROWS}, results change with every row"
             yield Flag(kind="few-rows", severity="warning", sentence=sentence, jobs=users)
     measured = {one.address: (one.validation.ref, one.validation.rows) for one in jobs if one.validation is not None}
     for rows, ref, users in _by_data(measured):
         if rows < FEW_VALIDATION_ROWS:
-            sentence = f"only {count(rows, 'row')} in `{printable(ref)}`: validation loss is a rough figure"
+            sentence = f"only {count(rows, 'row')} in {_quoted(ref)}: validation loss is a rough figure"
             yield Flag(kind="few-rows", severity="note", sentence=sentence, jobs=users)
     blind = [one.address for one in jobs if one.validation is None]
     if blind:
@@ -120,7 +128,7 @@ def _seeds(jobs: Sequence[ReportJob]) -> Iterator[Flag]:
         single = [addresses[0] for addresses in cells.values() if len(addresses) == 1]
         if single:
             some = f"{len(single)} of {len(cells)} cells of " if len(single) < len(cells) else ""
-            sentence = f"one seed only in {some}`{printable(experiment)}`: nobody knows how much another seed would differ"
+            sentence = f"one seed only in {some}{_quoted(experiment)}: nobody knows how much another seed would differ"
             yield Flag(kind="one-seed", severity="note", sentence=sentence, jobs=single)
 
 
@@ -130,9 +138,15 @@ def _few_items(evals: Sequence[EvalTable]) -> Iterator[Flag]:
         n = min((row.n for row in table.rows if row.n), default=0)
         if 0 < n < FEW_ITEMS and table.eval not in said:
             said.add(table.eval)
-            sentence = f"`{printable(table.eval)}` has {count(n, 'item')}: only large differences can be told from chance"
+            sentence = f"{_quoted(table.eval)} has {count(n, 'item')}: only large differences can be told from chance"
             yield Flag(kind="few-items", severity="note", sentence=sentence)
 
 
 def _name(one: ReportJob) -> str:
-    return printable(redacted(one.address))
+    return _quoted(one.address)
+
+
+def _quoted(text: str) -> str:
+    """Return foreign text in backticks, which renderers show as code; it cannot close them."""
+    shown = printable(redacted(text)).replace("`", "'")
+    return f"`{shown}`"

@@ -98,3 +98,8 @@ def actual(spent: Spent) -> str:
         return "unknown"
     text = "free" if spent.actual == 0 and not spent.unknown else f"{money(spent.actual)} {spent.currency}"
     return text + (f", and {count(spent.unknown, 'cost')} not known" if spent.unknown else "")
+
+
+def p_text(p: float | None) -> str:
+    """Return a p value as people write it."""
+    return "" if p is None else "p < 0.001" if p < 0.001 else f"p {p:.3f}"

@@ -21,7 +21,7 @@ from ftspec.address import axis_text
 from ftspec.printable import printable, redacted
 from ftspec.render.report import svg
 from ftspec.render.report.columns import grid
-from ftspec.render.report.headline import actual, estimate, headline
+from ftspec.render.report.headline import actual, estimate, headline, p_text
 from ftspec.render.report.values import Data, Report, ReportJob
 from ftspec.render.words import count, error_text, money
 
@@ -105,6 +105,7 @@ def _values(report: Report) -> dict[str, Any]:
         "forest": svg.forest,
         "forest_axis": svg.forest_axis,
         "score_scale": svg.score_scale,
+        "p_text": p_text,
         "error_of": _error,
         "times": _times,
         "tags": {one.address: dict(one.job.tags) for one in report.jobs if one.job.tags},
@@ -155,19 +156,16 @@ def differences_data(report: Report) -> Markup:
     """Return what the page needs to compare any two jobs, as JSON that cannot leave its script element."""
     from jinja2.utils import htmlsafe_json_dumps
 
-    scores = {
-        (label, table.eval, table.grader): mean
-        for table in report.evals
-        for row in table.rows
-        for label, mean in row.seeds
-       
-    }
+    scores: dict[str, dict[str, float]] = {}
+    for table in report.evals:
+        for label, mean in (seed for row in table.rows for seed in row.seeds):
+            scores.setdefault(label, {})[f"{table.eval}: {table.grader}"] = round(mean, 4)
     jobs = [
         {
             "address": text(one.address),
             "simulated": one.simulated,
             "settings": _plain(_settings(one)),
-            "results": _plain(_results(one) | {f"{e}: {g}": round(m, 4) for (label, e, g), m in scores.items() if label == one.address}),
+            "results": _plain(_results(one) | scores.get(one.address, {})),
         }
         for one in report.jobs
     ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from ftspec.printable import redacted
 from ftspec.render.markdown import LIMIT, code
 from ftspec.render.report.columns import grid
-from ftspec.render.report.headline import actual, estimate, headline
+from ftspec.render.report.headline import actual, estimate, headline, p_text
 from ftspec.render.words import count
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _FLAGS: Final = 12
 _ROWS: Final = 40
-_CELL: Final = 120
+_LONGEST: Final = 160
 _MARKS: Final = {"problem": "**problem**", "warning": "**warning**", "note": "note"}
 
 
@@ -65,13 +65,13 @@ def _eval(table: EvalTable) -> Iterator[str]:
 def _eval_cells(row: EvalRow, *, best: bool) -> list[str]:
     mean = "" if row.mean is None else f"{row.mean:.3f}"
     return [
-        _span(row.label) + (" (base)" if row.base else ""),
+        _cell(row.label) + (" (base)" if row.base else ""),
         f"**{mean}**" if best else mean,
         "" if row.low is None or row.high is None else f"{row.low:.2f} to {row.high:.2f}",
         "" if row.difference is None else f"{row.difference:+.3f}",
         "" if row.wins is None else str(row.wins),
         "" if row.losses is None else str(row.losses),
-        row.verdict + ("" if row.p is None else ", p < 0.001" if row.p < 0.001 else f", p {row.p:.3f}"),
+        ", ".join(part for part in (row.verdict, p_text(row.p)) if part),
     ]
 
 
@@ -84,7 +84,7 @@ def _jobs(report: Report) -> Iterator[str]:
         yield "The same for all: " + ", ".join(f"{_sentence(title)} {_span(value)}" for title, value in same)
         yield ""
     rows = [
-        [_span(one.address), one.status, *(_sentence(column.cells[i].text) for column in shown), _span(one.model) if one.model else ""]
+        [_cell(one.address), one.status, *(column.cells[i].text for column in shown), _cell(one.model) if one.model else ""]
         for i, one in enumerate(report.jobs)
     ]
     heads = ["job", "status", *(column.title for column in shown), "model"]
@@ -99,7 +99,7 @@ def _cost(report: Report) -> Iterator[str]:
         yield "### Cost"
         yield ""
         rows = [
-            [_span(one.engine), one.what, str(one.count), estimate([one]) if one.what == "training" else "", actual(one)]
+            [_cell(one.engine), one.what, str(one.count), estimate([one]) if one.what == "training" else "", actual(one)]
             for one in report.spent
         ]
         yield from _table(["engine", "what", "count", "estimated", "paid"], "llrrr", rows)
@@ -115,10 +115,15 @@ def _table(heads: Sequence[str], sides: str, rows: Sequence[Sequence[str]]) -> I
         yield f"and {len(rows) - _ROWS} more rows in the HTML page"
 
 
-def _span(text: str) -> str:
+def _cell(text: str) -> str:
     """Return foreign text as a code span that leaves neither its span nor its table cell."""
+    return _span(text).replace("|", r"\|")
+
+
+def _span(text: str) -> str:
+    """Return foreign text as a code span that it cannot leave."""
     text = redacted(text)
-    return code(text if len(text) <= _CELL else text[:_CELL] + "…").replace("|", r"\|")
+    return code(text if len(text) <= _LONGEST else text[:_LONGEST] + "…")
 
 
 _PLAIN: Final = re.compile(r"[\w .,:;+\-%()/=]*")

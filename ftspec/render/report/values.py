@@ -18,6 +18,7 @@ from ftspec.record import Attempt, Checkpoint, RecordedJob
 Points: TypeAlias = Sequence[tuple[float, float]]
 """(step, value), steps rising."""
 
+_AS_GOOD: Final = 0.99
 SEEDS: Final = ("seed", "replicate")
 
 
@@ -132,13 +133,13 @@ def checkpoint_loss(checkpoint: Checkpoint) -> float | None:
 
 
 def best_checkpoint(checkpoints: Sequence[Checkpoint]) -> Checkpoint | None:
-    """Return the checkpoint with the lowest full validation loss, unless it is the last one."""
+    """Return the checkpoint with the lowest full validation loss, unless the last one is as good (to one in a hundred)."""
     measured = [(loss, one) for one in checkpoints if (loss := checkpoint_loss(one)) is not None]
     if len(measured) < 2:
         return None
     last = max(measured, key=lambda pair: pair[1].step)
     best = min(measured, key=lambda pair: (pair[0], pair[1].step))
-    return best[1] if best[0] < last[0] else None
+    return best[1] if best[0] < last[0] * _AS_GOOD else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
