@@ -290,12 +290,18 @@ def _llmcomp(project: Project, folder: Path, engine: str | None, *, generate: bo
         if rows:
             _console.table(("address", "job", "status", "model"), [[printable(cell) if cell else None for cell in row] for row in rows])
             _console.out()
-        _console.out(f"Imported: {len(done.new)} jobs, {done.files} files. Known before: {len(done.known)} jobs.")
+        _console.out(
+            f"Imported: {_count(len(done.new), 'job')}, {_count(done.files, 'file')}. Known before: {_count(len(done.known), 'job')}."
+        )
     if done.lockfile is not None:
         _console.talk(f"wrote {project.relative(done.lockfile)}")
     if migration.stub.jobs:
         _console.talk(f"\nNo spec asks for {len(migration.stub.jobs)} of them yet. This writes one, with the same addresses and keys:\n")
         _console.talk(f"    ftspec import --llmcomp {printable(str(folder))} --generate -o specs/llmcomp.yaml")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _placed(one: Placed) -> dict[str, Any]:

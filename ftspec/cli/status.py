@@ -57,7 +57,7 @@ def command(
     if as_json:
         _show_json(records)
     else:
-        _show(loaded, records, detailed=bool(select) and len(records) <= _DETAILS)
+        _show(loaded, records, detailed=bool(select) and len(records) <= _DETAILS, ask=not offline)
     if asked is not None:
         for engine, trouble in asked.refreshed.trouble.items():
             _console.warn(f"`{engine}` could not be asked: {printable(trouble)}")
@@ -104,7 +104,7 @@ def _tell(asked: Asked) -> None:
         _console.warn(note)
 
 
-def _show(loaded: Loaded, records: list[RecordedJob], *, detailed: bool) -> None:
+def _show(loaded: Loaded, records: list[RecordedJob], *, detailed: bool, ask: bool) -> None:
     from ftspec.render.jobs import JobLine, jobs_text
 
     if not records:
@@ -116,10 +116,10 @@ def _show(loaded: Loaded, records: list[RecordedJob], *, detailed: bool) -> None
     )
     for record in records if detailed else ():
         _console.out()
-        _details(loaded, record)
+        _details(loaded, record, ask=ask)
 
 
-def _details(loaded: Loaded, record: RecordedJob) -> None:
+def _details(loaded: Loaded, record: RecordedJob, *, ask: bool) -> None:
     last = record.last
     rows: list[tuple[str, object]] = [
         ("key", record.key),
@@ -148,7 +148,7 @@ def _details(loaded: Loaded, record: RecordedJob) -> None:
         _console.out(f"  {'error':<{width}}  {printable(last.error.code or 'no code')}: {printable(last.error.message or '')}")
         if last.error.param:
             _console.out(f"  {'parameter':<{width}}  {printable(last.error.param)}")
-    if last.engine_job_id is not None:
+    if ask and last.engine_job_id is not None:
         _events(loaded, record)
     for line in _next_steps(record, last):
         _console.out(line)

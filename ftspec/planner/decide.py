@@ -192,7 +192,7 @@ class _Decider:
         reason = _KEPT[status]
         if reason is Reason.RECORDED and one.key in self._request.observed.retired:
             reason = Reason.RETIRED
-        return KeepJob(job=job, key=one.key, record=record, reason=reason, relabelled=_relabelled(one, record))
+        return KeepJob(job=job, key=one.key, record=record, reason=reason, relabelled=_relabelled(one, record, self._request.spec.project))
 
     def _adopt(self, one: Identified, engine_job_id: str) -> AdoptJob:
         return AdoptJob(job=one.job, key=one.key, preimage=preimage_of(one), engine_job_id=engine_job_id)
@@ -291,8 +291,11 @@ class _Decider:
         return [ForgetJob(record=record) for record in sorted(unused, key=attrgetter("address"))]
 
 
-def _relabelled(one: Identified, record: RecordedJob) -> tuple[FieldChange, ...]:
+def _relabelled(one: Identified, record: RecordedJob, project: str | None) -> tuple[FieldChange, ...]:
+    """Return the labels that change. A job that another project bought keeps that one's."""
     job = one.job
+    if record.project not in (None, project):
+        return ()
     if record.address == job.address and record.suffix == job.suffix and record.tags == job.tags:
         return ()
     labels = (("address", record.address, job.address), ("suffix", record.suffix, job.suffix), ("tags", record.tags, job.tags))

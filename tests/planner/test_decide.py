@@ -243,6 +243,8 @@ def test_records_of_other_projects_are_none_of_this_plan(world):
     plan = mine.plan(replace(state, jobs=jobs))
     assert reasons(plan) == {"tone/seed=1": Reason.NOT_RECORDED, "tone/seed=2": Reason.RECORDED}
     assert plan.diagnostics == ()
+    renamed = world.of(world.job("voice", seed=2)).plan(replace(state, jobs=jobs))
+    assert only(renamed, KeepJob).relabelled == ()
 
 
 def test_records_without_a_project_are_this_project_s(world):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftspec.diagnostics import FtspecError, has_errors
 from ftspec.pipeline.importing.stub import Stub, StubDataset, StubEngine, StubJob, settings_of, slug, told_apart
-from ftspec.pipeline.planning import InvalidSpec, load
+from ftspec.pipeline.planning import InvalidSpec, load, profiles
 from ftspec.printable import printable
 
 if TYPE_CHECKING:
@@ -118,6 +118,12 @@ def _job(path: Path, engine: str, datasets: _Datasets, notes: list[str]) -> Stub
             settings[name] = members[name]
     lost = len(hyperparameters) - len(settings_of(method, hyperparameters))
     notes += [f"{shown}: {lost} hyperparameters have no place in a spec and are left out"] if lost else []
+    integrations = [one for one in members.get("integrations") or () if isinstance(one, dict)]
+    unknown = [one for one in integrations if str(one.get("type")) not in profiles()[ENGINE].integrations]
+    notes += [f"{shown}: the engine type `{ENGINE}` does not report to `{printable(str(one.get('type')))}`: left out" for one in unknown]
+    integrations = [one for one in integrations if one not in unknown]
+    if any(_SECRETS & _mapping(one.get("config")).keys() for one in integrations):
+        notes.append(f"{shown}: a key of an integration is left out; give it to the engine's account instead")
     validation = members.get("validation_file")
     folder = path.parent
     return StubJob(
@@ -128,7 +134,7 @@ def _job(path: Path, engine: str, datasets: _Datasets, notes: list[str]) -> Stub
         grader=_mapping(block.get("grader")) or None,
         settings=settings,
         engine_options=options,
-        integrations=tuple(_integration(one) for one in members.get("integrations") or () if isinstance(one, dict)),
+        integrations=tuple(_integration(one) for one in integrations),
         tags={str(name): str(value) for name, value in _mapping(members.get("metadata")).items()},
         experiment=slug(str(members.get("name") or path.stem)),
         source=path.name,
