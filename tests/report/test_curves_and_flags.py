@@ -137,3 +137,12 @@ def test_small_evals_and_too_much_of_something_are_said(make):
         *(type(row)(label=row.label, base=row.base, mean=row.mean, n=87) for row in rows), too_much=("`epochs` 25 scores 0.2: it overfits",)
     )
     assert kinds(evals=(few,)) == ["overfitting", "few-items"]
+
+
+def test_the_same_flag_of_many_jobs_is_counted(make):
+    """A grid that fails as a whole does not fill the page."""
+    jobs = [make.job(f"a/seed={i}", status="failed", number=i) for i in range(1, 41)]
+    found = [flag for flag in flags(jobs, ()) if flag.kind == "failed"]
+    assert len(found) == 7
+    assert found[-1].sentence == "and 34 more like this"
+    assert len(found[-1].jobs) == 34

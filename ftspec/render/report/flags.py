@@ -18,13 +18,33 @@ if TYPE_CHECKING:
 FEW_ROWS: Final = 50
 FEW_VALIDATION_ROWS: Final = 20
 FEW_ITEMS: Final = 100
+MOST: Final = 6
+"""How many flags of one kind are said one by one."""
 _ORDER: Final = {"problem": 0, "warning": 1, "note": 2}
 
 
 def flags(jobs: Sequence[ReportJob], evals: Sequence[EvalTable]) -> tuple[Flag, ...]:
     """Return everything that is odd about these jobs and evals, problems first."""
     found = [*_failed(jobs), *_overfitting(jobs), *_too_much(evals), *_diverged(jobs), *_few_rows(jobs), *_seeds(jobs), *_few_items(evals)]
-    return tuple(sorted(found, key=lambda flag: _ORDER[flag.severity]))
+    kinds = list(dict.fromkeys(flag.kind for flag in found))
+    found.sort(key=lambda flag: (_ORDER[flag.severity], kinds.index(flag.kind)))
+    return tuple(_folded(found))
+
+
+def _folded(found: Sequence[Flag]) -> Iterator[Flag]:
+    """Yield the first few flags of each kind, and one that counts the others."""
+    groups: dict[tuple[str, str], list[Flag]] = {}
+    for flag in found:
+        groups.setdefault((flag.kind, flag.severity), []).append(flag)
+    for theirs in groups.values():
+        if len(theirs) <= MOST + 1:
+            yield from theirs
+            continue
+        yield from theirs[:MOST]
+        rest = theirs[MOST:]
+        addresses = [address for flag in rest for address in flag.jobs]
+        sentence = f"and {len(rest):,} more like this"
+        yield Flag(kind=rest[0].kind, severity=rest[0].severity, sentence=sentence, jobs=addresses)
 
 
 def _failed(jobs: Sequence[ReportJob]) -> Iterator[Flag]:
