@@ -116,8 +116,11 @@ def _job(path: Path, engine: str, datasets: _Datasets, notes: list[str]) -> Stub
     for name in ("seed", "suffix"):
         if members.get(name) is not None:
             settings[name] = members[name]
-    lost = len(hyperparameters) - len(settings_of(method, hyperparameters))
-    notes += [f"{shown}: {lost} hyperparameters have no place in a spec and are left out"] if lost else []
+    kept = len(settings_of(method, hyperparameters))
+    if lost := len(hyperparameters) - kept:
+        notes.append(
+            f"{shown}: {lost} hyperparameter{' has' if lost == 1 else 's have'} no place in a spec and {'is' if lost == 1 else 'are'} left out"
+        )
     integrations = [one for one in members.get("integrations") or () if isinstance(one, dict)]
     unknown = [one for one in integrations if str(one.get("type")) not in profiles()[ENGINE].integrations]
     notes += [f"{shown}: the engine type `{ENGINE}` does not report to `{printable(str(one.get('type')))}`: left out" for one in unknown]

@@ -336,6 +336,11 @@ def _stubbed(project: Project, loaded: Loaded | None, stub: Stub, lines: Sequenc
     placed = []
     for line, address in zip(lines, stub.addresses(), strict=True):
         one = found[address]
+        if not _fits(one, line) or one.job.validation is not None or one.job.seed != line.seed:
+            raise FtspecError(
+                f"with the `defaults` of this project's spec, `{printable(address)}` would be another job than {printable(line.id)}",
+                help="import into a spec of its own: -f specs/llmcomp.yaml, or in another folder: -C DIR",
+            )
         image = job_preimage(one.job, train=one.train_key, validation=one.validation_key, parent=one.parent_key)
         placed.append(Placed(line=line, address=address, key=one.key, preimage=image))
     return placed

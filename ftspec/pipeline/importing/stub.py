@@ -78,7 +78,7 @@ class Stub:
     engines: Sequence[StubEngine] = ()
     remarks: Sequence[str] = ()
     taken: Collection[str] = ()
-    """Names of experiments that exist already."""
+    """Names of experiments that exist already: the spec is read together with theirs, and with their defaults."""
 
     def addresses(self) -> list[str]:
         """Return the address of each job."""
@@ -94,7 +94,7 @@ class Stub:
         if groups:
             lines.append("experiments:")
         for group in groups:
-            lines += [*group.lines(), ""]
+            lines += [*group.lines(explicit=bool(self.taken)), ""]
         return "\n".join(lines).rstrip("\n") + "\n"
 
 
@@ -130,12 +130,13 @@ class _Group:
         axes = self.axes
         return [printable(format_address(self.name, {axis: job.settings[axis] for axis in axes})) for job in self.jobs]
 
-    def lines(self) -> list[str]:
+    def lines(self, *, explicit: bool) -> list[str]:
+        """Return the experiment. `explicit`: what it does without is said, because defaults might give it."""
         job, axes = self.jobs[0], self.axes
         sources = [one.source for one in self.jobs if one.source]
         lines = [f"  {self.name}:" + (f"{_INDENT}# {printable(sources[0])}" if sources and len(self.jobs) == 1 else "")]
         lines += [f"    engine: {yaml(job.engine)}", f"    train: {yaml(job.train)}"]
-        lines += [f"    validation: {yaml(job.validation)}"] if job.validation else []
+        lines += [f"    validation: {yaml(job.validation)}"] if job.validation or explicit else []
         shared = {name: job.settings[name] for name in _ordered(job.settings) if name not in axes}
         lines += [f"    {name}: {yaml(value)}" for name, value in shared.items() if "." not in name]
         lines += _method(job, {name.rpartition(".")[2]: value for name, value in shared.items() if "." in name})
