@@ -10,7 +10,7 @@ equal text.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ftspec.actions import KeepJob, LaunchJob, Plan, Reason, UploadFile, WaitJob
 from ftspec.address import natural
@@ -378,6 +378,8 @@ def options_text(plan: Plan) -> str:
     parts = []
     for name, value in plan.options.items():
         flag = "--" + name.replace("_", "-")
+        if isinstance(value, Mapping):
+            value = [f"{one}={setting}" for one, setting in value.items()]
         values = value if isinstance(value, (list, tuple)) else [value]
         parts += [flag if one is True else f"{flag} {printable(str(one))}" for one in values]
     return " ".join(parts)
