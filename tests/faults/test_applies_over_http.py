@@ -270,11 +270,11 @@ def test_random_faults_break_no_promise(seed):
 
 
 @pytest.mark.slow
-def test_many_random_faults_break_no_promise(record_property):
+def test_many_random_faults_break_no_promise(figure):
     """Two hundred seeds of random faults over real HTTP."""
     for seed in range(100, 300):
         storm(seed)
-    record_property("seeds", 200)
+    figure("200 seeds over real HTTP")
 
 
 def test_random_storms_hold_every_kind_of_fault_that_is_random():

@@ -36,12 +36,13 @@ def steps_of(rules: Rules, *kills: int) -> int:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_an_apply_that_is_killed_at_any_step_is_continued_by_the_next(engine):
+def test_an_apply_that_is_killed_at_any_step_is_continued_by_the_next(engine, figure):
     """For every step of an apply of three jobs: one job a key on the engine, all recorded, after applying again."""
     rules = ENGINES[engine]
     steps = steps_of(rules)
     assert steps > 40
     decisions = [crash(rules, step).decisions for step in range(1, steps + 1)]
+    figure(f"{steps} crash points")
     if engine == "unique keys":
         assert not any(decisions), "an engine with unique keys never leaves anything in doubt"
 
@@ -57,14 +58,14 @@ def test_a_recovery_that_is_killed_at_some_steps_is_continued_by_the_next(engine
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_recovery_that_is_killed_at_any_step_is_continued_by_the_next(engine, record_property):
+def test_a_recovery_that_is_killed_at_any_step_is_continued_by_the_next(engine, figure):
     """For every pair of steps of an apply and its recovery, the promises hold."""
     rules, pairs = ENGINES[engine], 0
     for first in range(1, steps_of(rules) + 1):
         for second in range(1, steps_of(rules, first) + 1):
             crash(rules, first, second)
             pairs += 1
-    record_property("pairs", pairs)
+    figure(f"{pairs} pairs of kills")
     assert pairs > 1000
 
 

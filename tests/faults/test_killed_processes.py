@@ -30,18 +30,18 @@ def test_an_apply_that_is_killed_at_some_steps_is_continued_by_the_next(tmp_path
 
 
 @pytest.mark.slow
-def test_an_apply_that_is_killed_at_any_step_is_continued_by_the_next(tmp_path, record_property):
+def test_an_apply_that_is_killed_at_any_step_is_continued_by_the_next(tmp_path, figure):
     """kill -9 at every step of an apply of three jobs, then apply again."""
     report = campaign("points", tmp_path)
-    record_property("report", json.dumps(report))
+    figure(json.dumps(report))
     assert report["cases"] == report["steps"] > 30
 
 
 @pytest.mark.slow
-def test_a_recovery_that_is_killed_is_continued_by_the_next(tmp_path, record_property):
+def test_a_recovery_that_is_killed_is_continued_by_the_next(tmp_path, figure):
     """kill -9 at pairs of steps, of an apply and of its recovery, then apply again."""
     report = campaign("pairs", tmp_path, "--stride", 4)
-    record_property("report", json.dumps(report))
+    figure(json.dumps(report))
     assert report["cases"] > 60
 
 
@@ -51,10 +51,10 @@ def test_two_applies_at_once_do_what_one_would(tmp_path):
 
 
 @pytest.mark.slow
-def test_twenty_rounds_of_two_applies(tmp_path, record_property):
+def test_twenty_rounds_of_two_applies(tmp_path, figure):
     """Twenty rounds of two applies: union equals the wanted set, the loser names the holder."""
     report = campaign("races", tmp_path, "--rounds", 20)
-    record_property("report", json.dumps(report))
+    figure(json.dumps(report))
     assert report["locked_out"] > 0
 
 
@@ -66,10 +66,10 @@ def test_an_interrupt_at_a_random_moment_is_recorded_and_recoverable(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["interrupts", "interrupts-twice", "terminations"])
-def test_interrupts_at_twenty_random_moments(tmp_path, name, record_property):
+def test_interrupts_at_twenty_random_moments(tmp_path, name, figure):
     """Twenty random moments each: one SIGINT, two of them, one SIGTERM."""
     report = campaign(name, tmp_path, "--rounds", 20)
-    record_property("report", json.dumps(report))
+    figure(json.dumps(report))
     assert report["stopped"] > 0
 
 
