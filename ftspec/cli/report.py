@@ -61,7 +61,7 @@ def command(project: Project, *, select: tuple[str, ...], output: str | None, fo
         _console.out_raw(text)
         return
     path = project.root / where
-    _write(path, text)
+    _write(path, where, text)
     _console.out(project.relative(path))
 
 
@@ -81,12 +81,13 @@ def _rendered(report: Report, form: str) -> str:
             return to_html(report)
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, name: str, text: str) -> None:
     """Write a whole file or nothing."""
     from ftspec.diagnostics import FtspecError
+    from ftspec.printable import printable
 
     if path.is_dir() or not path.parent.is_dir():
-        raise FtspecError(f"`{path.name}` cannot be written there", help="`-o` takes the name of a file in a folder that exists")
+        raise FtspecError(f"`{printable(name)}` cannot be written", help="`-o` takes the name of a file in a folder that exists")
     temporary = path.with_name(path.name + ".new")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)

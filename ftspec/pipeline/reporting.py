@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ftspec.record import RecordedEval, RecordedJob, State
 
 EXAMPLES: Final = 5
+_SECTIONS: Final = ("training", "evals", "judge")
 _TRAIN: Final = {"loss": ("train_loss",), "reward": ("train_mean_reward", "train_reward", "reward")}
 _VALID: Final = {"loss": ("valid_loss",), "reward": ("valid_mean_reward", "valid_reward")}
 _FULL: Final = {"loss": ("full_valid_loss",), "reward": ("full_valid_mean_reward", "full_valid_reward")}
@@ -43,7 +44,7 @@ def collect(wanted: Wanted, state: State, *, select: Sequence[str] = (), offline
         spec_files=wanted.spec.files,
         jobs=jobs,
         evals=evals,
-        spent=tuple(_spent(wanted, jobs, state)),
+        spent=_in_sections(jobs, [*_spent_on_training(jobs), *_spent_on_evals(wanted, jobs, state)]),
         flags=flags(jobs, evals),
         datasets=tuple(Data(ref=facts.ref, digest=facts.key, rows=facts.rows) for ref, facts in sorted(wanted.datasets.items()) if ref),
         setups=tuple(_setups(wanted, evals)),
@@ -191,8 +192,13 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and value == value else None  # noqa: PLR0124 NaN alone differs from itself
 
 
-def _spent(wanted: Wanted, jobs: Sequence[ReportJob], state: State) -> Iterator[Spent]:
-    """Yield what training, answering and judging cost, engine by engine and currency by currency."""
+def _in_sections(jobs: Sequence[ReportJob], spent: Sequence[Spent]) -> tuple[Spent, ...]:
+    """Return what was spent engine by engine, in the order of the jobs: training, answers, judges."""
+    engines = list(dict.fromkeys(one.job.engine for one in jobs))
+    return tuple(sorted(spent, key=lambda one: (engines.index(one.engine), _SECTIONS.index(one.what), one.currency)))
+
+
+def _spent_on_training(jobs: Sequence[ReportJob]) -> Iterator[Spent]:
     training: dict[tuple[str, str, bool], list[ReportJob]] = {}
     for one in jobs:
         if one.attempt is not None:
@@ -213,7 +219,6 @@ def _spent(wanted: Wanted, jobs: Sequence[ReportJob], state: State) -> Iterator[
             actual=sum(costs) if costs else None,
             unknown=len(attempts) - len(costs),
         )
-    yield from _spent_on_evals(wanted, jobs, state)
 
 
 def _spent_on_evals(wanted: Wanted, jobs: Sequence[ReportJob], state: State) -> Iterator[Spent]:
