@@ -59,10 +59,10 @@ def test_a_recovery_that_is_killed_at_some_steps_is_continued_by_the_next(engine
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_recovery_that_is_killed_at_any_step_is_continued_by_the_next(engine, figure):
-    """For every pair of steps of an apply and its recovery, the promises hold."""
+    """For every step of an apply, and every fifth step of its recovery (each time another fifth), the promises hold."""
     rules, pairs = ENGINES[engine], 0
     for first in range(1, steps_of(rules) + 1):
-        for second in range(1, steps_of(rules, first) + 1):
+        for second in range(1 + first % 5, steps_of(rules, first) + 1, 5):
             crash(rules, first, second)
             pairs += 1
     figure(f"{pairs} pairs of kills")
