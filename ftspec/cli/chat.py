@@ -56,7 +56,7 @@ def command(  # noqa: PLR0913 click passes each option
     prompt; on a terminal it is a conversation, which an empty line ends.
 
     \b
-        ftspec chat triage/base_model=sandbox-mini,epochs=3,seed=1 "I want my money back"
+        ftspec chat triage/epochs=3,seed=1 "I want my money back"
         ftspec chat style@40 --base < question.txt
         ftspec chat gpt-4.1-mini --engine openai "hello"
     """

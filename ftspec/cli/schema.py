@@ -17,7 +17,7 @@ def command() -> None:
         ftspec schema > ftspec.schema.json
 
     \b
-    An editor with the YAML language server uses it through a first line of the spec:
+    Editors with the YAML language server use it through a first line:
         # yaml-language-server: $schema=ftspec.schema.json
     """
     _console.out_raw((files("ftspec.spec") / "schema.json").read_text(encoding="utf-8"))

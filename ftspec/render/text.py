@@ -379,7 +379,8 @@ def options_text(plan: Plan) -> str:
     for name, value in plan.options.items():
         flag = "--" + name.replace("_", "-")
         if isinstance(value, Mapping):
-            value = [f"{one}={setting}" for one, setting in value.items()]
-        values = value if isinstance(value, (list, tuple)) else [value]
+            values: Sequence[object] = [f"{one}={setting}" for one, setting in value.items()]
+        else:
+            values = value if isinstance(value, (list, tuple)) else [value]
         parts += [flag if one is True else f"{flag} {printable(str(one))}" for one in values]
     return " ".join(parts)

@@ -109,6 +109,8 @@ def commands(block: Block) -> list[Command]:
         elif found:
             found[-1].expected.append(line)
     for one in found:
+        while one.expected and not one.expected[-1].strip():
+            one.expected.pop()
         if one.expected and (code := re.fullmatch(r"\? (\d+)", one.expected[-1])):
             one.code = int(code[1])
             one.expected.pop()

@@ -25,7 +25,9 @@ SOURCES = ("batch", "chat", "command", "langfuse", "langsmith", "litellm", "open
 @click.command()
 @project_options(need_spec=False)  # type: ignore[untyped-decorator]
 @click.argument("words", nargs=-1, metavar="FILE... | -- COMMAND...")
-@click.option("--from", "source", type=click.Choice(SOURCES), required=True, help="What wrote the files.")
+@click.option(
+    "--from", "source", type=click.Choice(SOURCES), required=True, metavar="SOURCE", help=f"What wrote the files: {', '.join(SOURCES)}."
+)
 @click.option("-o", "--output", required=True, metavar="FILE", help="The dataset to write.")
 @click.option(
     "--where",
@@ -61,10 +63,10 @@ def command(  # noqa: PLR0913 one for each option
     CSV, or gzipped. With `--from command` the lines that COMMAND prints are read as chat rows.
 
     \b
-        ftspec data import --from otel traces.jsonl --where 'score>=4' --dedupe -o data/calls.jsonl
-        ftspec data import --from batch input.jsonl output.jsonl -o data/distilled.jsonl
-        ftspec data import --from openai-stored --engine openai --model gpt-4.1 -o data/stored.jsonl
-        ftspec data import --from command -o data/mock.jsonl -- python make_rows.py
+        ftspec data import --from otel traces.jsonl --where 'score>=4' -o calls.jsonl
+        ftspec data import --from batch in.jsonl out.jsonl -o distilled.jsonl
+        ftspec data import --from openai-stored --engine openai -o stored.jsonl
+        ftspec data import --from command -o mock.jsonl -- python make_rows.py
     """
     from ftspec.data.importers import all_importers
     from ftspec.data.importers.collecting import Wish, collect_calls, source_files

@@ -51,7 +51,7 @@ def command(
     \b
         ftspec data stats
         ftspec data stats tickets --context 4096
-        ftspec data stats data/tickets.jsonl --engine openai --model gpt-4.1-mini --epochs 3
+        ftspec data stats a.jsonl --engine openai --model gpt-4.1-mini
     """
     from ftspec.data import uses
     from ftspec.data.audit import audit
