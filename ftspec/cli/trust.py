@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,20 +22,22 @@ class Unclear(click.UsageError):
 @click.command()
 @click.argument("origin", required=False)
 @click.option("--command", "words", metavar="WORDS", help="Trust a `notify:` command instead, as it is now.")
+@click.option("--webhook", is_flag=True, help="Trust ORIGIN with the messages of `notify:` only, never with a key.")
 @click.option("--list", "show", is_flag=True, help="Show what is trusted.")
 @click.option("--remove", is_flag=True, help="Trust ORIGIN (or the command) no longer.")
 @click.option("--json", "as_json", is_flag=True, help="What is trusted, as JSON.")
-def command(origin: str | None, *, words: str | None, show: bool, remove: bool, as_json: bool) -> None:
+def command(origin: str | None, *, words: str | None, webhook: bool, show: bool, remove: bool, as_json: bool) -> None:
     r"""Say where engine keys and data may go, on this machine, outside every repo.
 
     A spec can name any address, but a key is sent only to the origins of its engine's type,
     to this machine, and to origins trusted here (`https://host[:port]`, exactly). Messages
-    that a spec's `notify:` asks for are posted to trusted origins only, and its commands run
-    only if trusted, with the files of this project that they name. The list is a file of
-    your own: $XDG_CONFIG_HOME/ftspec/trust.json.
+    that a spec's `notify:` asks for are posted to these and to --webhook origins only, and its
+    commands run only if trusted, with the files of this project that they name. The list is
+    a file of your own: $XDG_CONFIG_HOME/ftspec/trust.json.
 
     \b
         ftspec trust https://tunes.example.com
+        ftspec trust --webhook https://hooks.example.com
         ftspec trust --command 'notify-send "jobs ended"'
         ftspec trust --list
         ftspec trust --remove https://tunes.example.com
@@ -44,7 +46,7 @@ def command(origin: str | None, *, words: str | None, show: bool, remove: bool, 
 
     store = TrustStore.load(os.environ)
     if words is not None:
-        if origin is not None or show:
+        if origin is not None or show or webhook:
             raise Unclear("--command goes alone, or with --remove.")
         _command(store, words, remove=remove)
         return
@@ -56,8 +58,11 @@ def command(origin: str | None, *, words: str | None, show: bool, remove: bool, 
         _console.talk(f"No longer trusted: {store.remove(origin)}")
     else:
         today = dt.datetime.now(dt.UTC).date().isoformat()
-        trusted = store.add(origin, day=today)
+        trusted = store.add(origin, day=today, messages=webhook)
         _console.talk(f"Trusted on this machine: {trusted}")
+        if webhook:
+            _console.talk("Messages that specs ask for when jobs end may now be posted there; keys and data are not.")
+            return
         _console.talk(f"Engines with an address there may now be sent keys and data. Undo: `ftspec trust --remove {trusted}`")
 
 
@@ -87,13 +92,20 @@ def _show(store: TrustStore, *, as_json: bool) -> None:
 
     if as_json:
         origins = [{"origin": origin, "since": day} for origin, day in store]
+        webhooks = [{"origin": origin, "since": day} for origin, day in store.webhooks]
         commands = [{"command": list(words), "since": day} for words, day in store.commands]
-        _console.out_raw(dumps({"format_version": "1.0", "origins": origins, **({"commands": commands} if commands else {})}))
+        _console.out_raw(dumps({"format_version": "1.0", "origins": origins, **_given(webhooks=webhooks, commands=commands)}))
         return
     rows = list(store)
+    if store.webhooks:
+        _console.table(["messages only", "trusted since"], store.webhooks)
     if store.commands:
         _console.table(["command", "trusted since"], [(printable(shlex.join(words)), day) for words, day in store.commands])
     if rows:
         _console.table(["origin", "trusted since"], rows)
-    elif not store.commands:
+    elif not store.commands and not store.webhooks:
         _console.talk("No origin is trusted beyond those of the engine types and this machine.")
+
+
+def _given(**lists: list[dict[str, Any]]) -> dict[str, Any]:
+    return {name: found for name, found in lists.items() if found}

@@ -3,9 +3,11 @@
 `$XDG_CONFIG_HOME/ftspec/trust.json` (else `~/.config/ftspec/trust.json`), mode 0600:
 
     {"format_version": 1, "origins": {"https://tunes.example.com": {"since": "2026-11-20"}},
+     "webhooks": {"https://hooks.example.com": {"since": "2026-11-20"}},
      "commands": {"<digest>": {"since": "2026-11-20", "words": ["notify-send", "done"]}}}
 
-A command is trusted word by word, with the content of every file of the project that a word
+`origins` may be sent keys, data and messages, `webhooks` the messages of `notify:` only. A command
+is trusted word by word, with the content of every file of the project that a word
 names: who changes such a file asks for trust anew.
 
 A file that others can write, that is not ours, or that lies inside the project is not believed.
@@ -60,6 +62,15 @@ class TrustStore:
         """Yield each origin and the day since when it is trusted, sorted (`TrustError`)."""
         return iter(sorted(self._origins.items()))
 
+    def takes_messages(self, origin: str) -> bool:
+        """Whether messages may be posted to this origin (`TrustError`)."""
+        return origin in self._webhooks or origin in self._origins
+
+    @property
+    def webhooks(self) -> Sequence[tuple[str, str]]:
+        """Each origin that is trusted with messages only, and the day since when (`TrustError`)."""
+        return sorted(self._webhooks.items())
+
     def trusts_command(self, words: Sequence[str], *, root: Path) -> bool:
         """Whether exactly this command may be run in this project (`TrustError`)."""
         return command_digest(words, root=root) in self._commands
@@ -88,11 +99,15 @@ class TrustStore:
         return self._content[0]
 
     @property
-    def _commands(self) -> dict[str, Any]:
+    def _webhooks(self) -> dict[str, str]:
         return self._content[1]
 
+    @property
+    def _commands(self) -> dict[str, Any]:
+        return self._content[2]
+
     @cached_property
-    def _content(self) -> tuple[dict[str, str], dict[str, Any]]:
+    def _content(self) -> tuple[dict[str, str], dict[str, str], dict[str, Any]]:
         root = self._project_root
         if root is not None and self.path.resolve().is_relative_to(root.resolve()):
             raise TrustError(
@@ -102,28 +117,31 @@ class TrustStore:
         try:
             return _read(self.path)
         except FileNotFoundError:
-            return {}, {}
+            return {}, {}, {}
         except OSError as error:
             raise TrustError(f"`{self.path}` cannot be read: {error.strerror}") from None
 
-    def add(self, text: str, *, day: str) -> str:
-        """Trust an origin from now on (durable on return); returns how it is written."""
+    def add(self, text: str, *, day: str, messages: bool = False) -> str:
+        """Trust an origin from now on, or only with `messages` (durable on return); returns how it is written."""
         origin = str(parse_origin(text))
-        self._origins.setdefault(origin, day)
+        (self._webhooks if messages else self._origins).setdefault(origin, day)
         self._write()
         return origin
 
     def remove(self, text: str) -> str:
-        """Trust an origin no longer; returns how it was written."""
+        """Trust an origin no longer, for anything; returns how it was written."""
         origin = str(parse_origin(text))
-        if origin not in self._origins:
+        if not self.takes_messages(origin):
             raise TrustError(f"`{origin}` is not trusted", help="`ftspec trust --list` shows what is")
-        del self._origins[origin]
+        self._origins.pop(origin, None)
+        self._webhooks.pop(origin, None)
         self._write()
         return origin
 
     def _write(self) -> None:
         value: dict[str, Any] = {"format_version": FORMAT_VERSION, "origins": {name: {"since": day} for name, day in self}}
+        if self._webhooks:
+            value["webhooks"] = {name: {"since": day} for name, day in self.webhooks}
         if self._commands:
             value["commands"] = self._commands
         try:
@@ -161,7 +179,7 @@ def command_digest(words: Sequence[str], *, root: Path) -> str:
     return digest({"words": list(words), "files": files})
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
+def _read(path: Path) -> tuple[dict[str, str], dict[str, str], dict[str, Any]]:
     with path.open("rb") as file:
         about = os.fstat(file.fileno())
         if not stat.S_ISREG(about.st_mode) or about.st_mode & 0o022 or about.st_uid not in {os.getuid(), 0}:
@@ -170,10 +188,13 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
     try:
         value = json.loads(content)
         origins = {_checked(name): str(about_it["since"]) for name, about_it in _origins(value).items()}
-        commands = {key: {"since": str(one["since"]), "words": [str(word) for word in one["words"]]} for key, one in _commands(value)}
+        webhooks = {_checked(name): str(about_it["since"]) for name, about_it in _more(value, "webhooks")}
+        commands = {
+            key: {"since": str(one["since"]), "words": [str(word) for word in one["words"]]} for key, one in _more(value, "commands")
+        }
     except (ValueError, KeyError, TypeError, OriginRefused):
         raise TrustError(f"`{path}` is damaged or of a newer ftspec", help="move it away and trust again: `ftspec trust ORIGIN`") from None
-    return origins, commands
+    return origins, webhooks, commands
 
 
 def _origins(value: Any) -> dict[str, Any]:
@@ -183,8 +204,8 @@ def _origins(value: Any) -> dict[str, Any]:
     return value["origins"]
 
 
-def _commands(value: dict[str, Any]) -> Iterable[tuple[str, Any]]:
-    found = value.get("commands", {})
+def _more(value: dict[str, Any], name: str) -> Iterable[tuple[str, Any]]:
+    found = value.get(name, {})
     if not isinstance(found, dict):
         msg = "not a trust file"
         raise TypeError(msg)

@@ -2,7 +2,7 @@
 
 A spec may come from anybody, so it can ask for a message but not send one by itself: a command
 runs, and a webhook is posted to, only where this machine's user has trusted exactly that
-(`ftspec trust --command '...'`, `ftspec trust ORIGIN`). A command is a list of words and never goes
+(`ftspec trust --command '...'`, `ftspec trust --webhook ORIGIN`). A command is a list of words and never goes
 through a shell; trust in it covers the files of the project that its words name. Commands do
 not get the keys of engines; the message holds addresses, statuses, models, error codes and
 costs, and never a key, a prompt or an answer. A redirect is not followed.
@@ -197,8 +197,8 @@ def _target(url: str, trust: TrustStore, *, name: str) -> tuple[Callable[[], Any
         raise Undelivered(f"{name} is not a plain https address") from None
     if not url.isascii() or not url.isprintable() or " " in url:
         raise Undelivered(f"{name} is not a plain https address")
-    if str(origin) not in trust:
-        raise Undelivered(f"this machine does not trust `{origin}`; if you do: ftspec trust {origin}")
+    if not trust.takes_messages(str(origin)):
+        raise Undelivered(f"this machine does not trust `{origin}` with messages; if you do: ftspec trust --webhook {origin}")
     scheme, host, port = origin.parts
     kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
