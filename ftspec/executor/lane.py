@@ -120,7 +120,7 @@ class Lane:
         self._in_flight: dict[str, Purchase] = {}
         self._open = {record.key: open_intent(record) for record in records if record.in_doubt}
         self._unsettled: list[OpenIntent] = []
-        self._counting = self._polling = self._settling = self._sweeping = False
+        self._counting = self._slot_wait = self._polling = self._settling = self._sweeping = False
         self._dark = 0
         self._closed: str | None = None
         self._told: tuple[str, str | None] | None = None
@@ -175,8 +175,8 @@ class Lane:
 
     @property
     def idle(self) -> int:
-        """How many pieces of its work need not be waited for: later sweeps, once nothing else is going on."""
-        return int(self._sweeping and self._sweeper.optional)
+        """How many pieces of its work need not be waited for: later sweeps, and the wait for a slot that nobody needs any more."""
+        return int(self._sweeping and self._sweeper.optional) + int(self._slot_wait and not self._waiting)
 
     @property
     def running(self) -> int:
@@ -209,12 +209,16 @@ class Lane:
         if self._waiting and self._held_back and self._queue.probe is None:
             self._await_slot(wait=wait)
 
-    def _count(self, pause: float = 0.0) -> None:
+    def _count(self) -> None:
         self._counting = True
-        self._crew.start(self._counted, self._census.take(pause))
+        self._crew.start(self._counted, self._census.take())
 
     def _counted(self, counted: Counted) -> None:
         self._counting = False
+        self._census.learn(counted)
+
+    def _looked_for_slot(self, counted: Counted) -> None:
+        self._slot_wait = False
         self._census.learn(counted)
 
     def _await_slot(self, *, wait: bool) -> None:
@@ -226,8 +230,11 @@ class Lane:
             self._told = (why, self.next_slot_at)
             event = said.WaitingForSlot(engine=self.name, jobs=len(self._waiting), why=why, until=self.next_slot_at)
             self._effects.progress(event)
-        if wait:
-            self._count(ANY_TIME if at is None else min(AT_MOST, max(at - now, 0.1)))
+        if wait and not self._slot_wait:
+            # Beside it, the end of a job of ours frees a slot at once.
+            self._slot_wait = True
+            pause = ANY_TIME if at is None else min(AT_MOST, max(at - now, 0.1))
+            self._crew.start(self._looked_for_slot, self._census.take(pause))
 
     def _buy(self, node: Node) -> None:
         node.phase = Phase.BUYING

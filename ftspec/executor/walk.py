@@ -99,7 +99,7 @@ class Walk:
             action = node.action
             if isinstance(action, KeepJob) and action.relabelled:
                 labels.append(JobFact(key=node.key, at=self._at(), job=facts.labels(node.job)))
-            elif isinstance(action, AdoptJob):
+            if isinstance(action, AdoptJob):
                 work = _shown(self._lanes[node.job.engine].engine, action.engine_job_id)
                 self._crew.start(partial(self._found, node), work)
             elif node.phase is Phase.UNSETTLED and node.record is not None:
@@ -252,7 +252,7 @@ class Walk:
     def failed(self, node: Node, error: JobError) -> None:
         """Take notice that nothing was bought, or that nothing more will be heard of it."""
         self._effects.progress(said.NotLaunched(address=node.address, engine=node.job.engine, error=error))
-        if error.param in {"training_file", "validation_file"}:
+        if error.param in {"training_file", "validation_file"} and isinstance(node.action, LaunchJob):
             self._files.forget(node)
         self._fail(node, error, bought=node.engine_job_id is not None)
 

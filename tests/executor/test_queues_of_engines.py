@@ -157,6 +157,17 @@ def test_apply_launches_as_many_as_may_run_and_the_rest_when_they_end():
     assert all(later[0] >= earlier[1] for earlier, later in itertools.pairwise(spans))
 
 
+def test_a_slot_that_becomes_free_is_taken_at_once_and_not_waited_out():
+    """The end of a job of ours is seen by watching it; the wait for other people's slots goes on beside, and ends with the walk."""
+    bench = Bench(rules=Rules(unique_keys=True, in_process=True), wish=Wish(seeds=4, max_running=1))
+    bench.account.training = (1.0, 2.0)
+    began = bench.sim.world.now
+    assert len(bench.execute().succeeded) == 4
+    spans = sorted((job.created, job.ends) for job in bench.account.jobs.values())
+    assert all(later[0] - earlier[1] < 6 for earlier, later in itertools.pairwise(spans))
+    assert bench.sim.world.now - began < spans[-1][1] - began + 6
+
+
 def test_without_waiting_the_rest_stays_queued_and_the_next_slot_is_said():
     """`--no-wait` launches what may be launched; running it again later goes on where state says it was."""
     from ftspec.executor.result import ApplyOptions

@@ -329,6 +329,17 @@ def test_new_labels_are_recorded_and_nothing_is_bought():
     assert len(bench.account.posts) == 1
 
 
+def test_a_running_job_with_new_labels_is_waited_for_under_its_new_name():
+    """Labels are free to change while a job runs; the walk goes on with it."""
+    bench = Bench()
+    bench.execute(options=ApplyOptions(wait=False))
+    (keep,) = [a for a in bench.plan().actions if isinstance(a, KeepJob)]
+    renamed = msgspec.structs.replace(keep.job, address="new/seed=1")
+    plan = replace(bench.plan(), actions=(replace(keep, job=renamed, relabelled=(object(),)),))  # type: ignore[arg-type]
+    assert bench.execute(plan).succeeded == ("new/seed=1",)
+    assert record(bench, "new/seed=1").model is not None
+
+
 def test_without_waiting_apply_returns_after_launching_and_goes_on_later():
     """`--no-wait`: bought and recorded; the next apply waits for what runs."""
     bench = Bench(wish=Wish(seeds=2, children=1))
