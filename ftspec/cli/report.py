@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 )
 @click.option("--markdown", "form", flag_value="markdown", help="A short page for a pull request instead.")
 @click.option("--ipynb", "form", flag_value="ipynb", help="A notebook instead, with the figures in it.")
-@click.option("--html", "form", flag_value="html", default=True, help="One HTML file that loads nothing (the default).")
 @click.option("--offline", is_flag=True, help="Ask no engine: only curves that are on this machine already.")
 @click.option(
     "--examples",
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="Won and lost examples of the best model. They show rows of the eval's dataset; 0 shows none.",
 )
-def command(project: Project, *, select: tuple[str, ...], output: str | None, form: str, offline: bool, examples: int) -> None:
+def command(project: Project, *, select: tuple[str, ...], output: str | None, form: str | None, offline: bool, examples: int) -> None:
     r"""Write a report of jobs, curves, evals and costs as one HTML file.
 
     SELECT are addresses, globs, `experiment:x`, `tag:k=v`, `status:succeeded` or keys; without
@@ -56,7 +55,7 @@ def command(project: Project, *, select: tuple[str, ...], output: str | None, fo
     for note in report.notes:
         _console.warn(note)
     text = _rendered(report, form)
-    where = output or {"html": "report.html", "ipynb": "report.ipynb", "markdown": "-"}[form]
+    where = output or {"markdown": "-", "ipynb": "report.ipynb"}.get(form or "", "report.html")
     if where == "-":
         _console.out_raw(text)
         return
@@ -65,7 +64,7 @@ def command(project: Project, *, select: tuple[str, ...], output: str | None, fo
     _console.out(project.relative(path))
 
 
-def _rendered(report: Report, form: str) -> str:
+def _rendered(report: Report, form: str | None) -> str:
     match form:
         case "markdown":
             from ftspec.render.report.markdown import to_markdown

@@ -93,6 +93,7 @@ async def _fetch(wanted: Wanted, records: Sequence[RecordedJob], results: Result
     found: dict[str, Metrics] = {}
     trouble: dict[str, list[str]] = {}
     slots = asyncio.Semaphore(_AT_ONCE)
+    engines = {one.key: one.job.engine for one in wanted.jobs}  # an entry may have another name now than when the job was bought
 
     async with Session(wanted.project, wanted.spec) as session:
         session.remember(records)
@@ -100,7 +101,7 @@ async def _fetch(wanted: Wanted, records: Sequence[RecordedJob], results: Result
         async def one(record: RecordedJob) -> None:
             try:
                 async with slots:
-                    found[record.key], complete = await _ask(session.engine(record.engine), record.last)
+                    found[record.key], complete = await _ask(session.engine(engines.get(record.key, record.engine)), record.last)
             except (FtspecError, EngineError) as error:
                 trouble.setdefault(error.message, []).append(record.address)
                 return

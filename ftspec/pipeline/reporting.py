@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from ftspec.record import Attempt, JobStatus
 from ftspec.render.report.values import Curves, Data, EvalRow, EvalSetup, EvalTable, Flipped, FlippedExample, Report, ReportJob, Spent
 
 if TYPE_CHECKING:
@@ -39,20 +40,26 @@ def collect(wanted: Wanted, state: State, *, select: Sequence[str] = (), offline
     metrics, notes = measured(wanted, records.values(), offline=offline)
     jobs = _in_order(wanted, [_job(wanted, one, records.get(one.key), metrics.get(one.key, {}), state) for one in mine])
     evals = tuple(_evals(wanted, state, chosen, examples=examples))
+    runs = _evals_of(wanted, jobs, state)
     return Report(
         title=wanted.spec.project or wanted.project.files[0].stem,
         spec_files=wanted.spec.files,
         jobs=jobs,
         evals=evals,
-        spent=_in_sections(jobs, [*_spent_on_training(jobs), *_spent_on_evals(wanted, jobs, state)]),
+        spent=_in_sections(jobs, [*_spent_on_training(jobs), *_spent_on_evals(wanted, jobs, runs)]),
         flags=flags(jobs, evals),
         datasets=tuple(Data(ref=facts.ref, digest=facts.key, rows=facts.rows) for ref, facts in sorted(wanted.datasets.items()) if ref),
         setups=tuple(_setups(wanted, evals)),
-        as_of=max((record.updated_at for record in records.values() if record.updated_at), default=None),
+        as_of=_last_change(records.values(), runs),
         lock=_lock(wanted, state),
         versions=tuple(sorted({version for record in records.values() if (version := record.last.ftspec_version)})),
         notes=tuple(notes),
     )
+
+
+def _last_change(records: Iterable[RecordedJob], runs: Iterable[RecordedEval]) -> str | None:
+    moments = [*(record.updated_at for record in records), *(run.finished_at for run in runs)]
+    return max((moment for moment in moments if moment), default=None)
 
 
 def _in_order(wanted: Wanted, jobs: Sequence[ReportJob]) -> tuple[ReportJob, ...]:
@@ -199,12 +206,13 @@ def _in_sections(jobs: Sequence[ReportJob], spent: Sequence[Spent]) -> tuple[Spe
 
 
 def _spent_on_training(jobs: Sequence[ReportJob]) -> Iterator[Spent]:
-    training: dict[tuple[str, str, bool], list[ReportJob]] = {}
+    """Yield what all attempts cost; an attempt that was refused, or never was, cost nothing."""
+    groups: dict[tuple[str, str, bool], list[Attempt]] = {}
     for one in jobs:
-        if one.attempt is not None:
-            training.setdefault((one.job.engine, one.attempt.currency or "USD", one.simulated), []).append(one)
-    for (engine, currency, simulated), theirs in training.items():
-        attempts = [one.attempt for one in theirs if one.attempt is not None]
+        for attempt in one.record.attempts if one.record is not None else ():
+            if attempt.status not in (JobStatus.REFUSED, JobStatus.ABSENT):
+                groups.setdefault((one.job.engine, attempt.currency or "USD", one.simulated), []).append(attempt)
+    for (engine, currency, simulated), attempts in groups.items():
         estimates = [attempt.estimated_cost for attempt in attempts if attempt.estimated_cost is not None]
         costs = [attempt.cost for attempt in attempts if attempt.cost is not None]
         complete = len(estimates) == len(attempts)
@@ -221,14 +229,14 @@ def _spent_on_training(jobs: Sequence[ReportJob]) -> Iterator[Spent]:
         )
 
 
-def _spent_on_evals(wanted: Wanted, jobs: Sequence[ReportJob], state: State) -> Iterator[Spent]:
+def _spent_on_evals(wanted: Wanted, jobs: Sequence[ReportJob], runs: Sequence[RecordedEval]) -> Iterator[Spent]:
     from ftspec.pipeline.planning import profiles
     from ftspec.pipeline.spending import Spending
 
     spending = Spending(wanted.spec, profiles())
     by_key, by_scope = {one.key: one for one in jobs}, {one.job.scope: one for one in reversed(jobs)}
     groups: dict[tuple[str, str, str, bool], list[float | None]] = {}
-    for record in _evals_of(wanted, jobs, state):
+    for record in runs:
         # A base model, or a parent that was not selected, was asked in the account of the jobs that are compared with it.
         one = by_key.get(record.job_key or "") or by_scope.get(record.preimage["model"].get("scope", "")) or jobs[0]
         asked, judged = _asked_and_judged(spending, one, record, judged=_is_judged(wanted, record.name))
@@ -249,13 +257,12 @@ def _spent_on_evals(wanted: Wanted, jobs: Sequence[ReportJob], state: State) -> 
         )
 
 
-def _evals_of(wanted: Wanted, jobs: Sequence[ReportJob], state: State) -> Iterator[RecordedEval]:
-    """Yield the finished runs on the models of these jobs, and on their bases."""
+def _evals_of(wanted: Wanted, jobs: Sequence[ReportJob], state: State) -> list[RecordedEval]:
+    """Return the finished runs on the models of these jobs, and on their bases."""
     from ftspec.pipeline.evaluating import eval_runs
 
-    if jobs:
-        runs = {run.key for run in eval_runs(wanted, state, addresses={one.address for one in jobs})}
-        yield from (record for key, record in sorted(state.evals.items()) if key in runs)
+    keys = {run.key for run in eval_runs(wanted, state, addresses={one.address for one in jobs})} if jobs else set()
+    return [record for key, record in sorted(state.evals.items()) if key in keys]
 
 
 def _is_judged(wanted: Wanted, name: str) -> bool:

@@ -191,6 +191,17 @@ def test_money_is_estimated_paid_or_unknown(root):
     assert [(one.low, one.high, one.actual, one.unknown) for one in unknown] == [(None, None, None, 1)]
 
 
+def test_every_attempt_costs_what_it_cost(root):
+    """A failed attempt that was paid is part of the sum; one that the engine refused is not."""
+    wanted, state, one = hosted(root, cost=1.5, estimated_cost=(1.0, 2.0))
+    record = state.jobs[one.key]
+    earlier = [Attempt(number=i, status=status, cost=cost, estimated_cost=(1.0, 2.0)) for i, status, cost in (
+        (1, JobStatus.REFUSED, None), (2, JobStatus.FAILED, 0.25), (3, JobStatus.FAILED, None))]  # fmt: skip
+    record = RecordedJob(key=one.key, address="hosted", engine="openai", scope=record.scope, attempts=(*earlier, record.last))
+    spent = collect(wanted, State(jobs={one.key: record}), offline=True).spent
+    assert [(each.count, each.low, each.high, each.actual, each.unknown) for each in spent] == [(3, 3.0, 6.0, 1.75, 1)]
+
+
 def test_models_of_simulated_engines_are_compared_among_themselves(root):
     """A hosted model's run is in a table of its own, and the sandbox's tables stay what they were."""
     from ftspec.pipeline.evaluating import eval_keys
