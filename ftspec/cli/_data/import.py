@@ -63,7 +63,7 @@ def command(  # noqa: PLR0913 one for each option
     CSV, or gzipped. With `--from command` the lines that COMMAND prints are read as chat rows.
 
     \b
-        ftspec data import --from otel traces.jsonl --where 'score>=4' -o calls.jsonl
+        ftspec data import --from otel traces.jsonl --where 'score>=4' -o a.jsonl
         ftspec data import --from batch in.jsonl out.jsonl -o distilled.jsonl
         ftspec data import --from openai-stored --engine openai -o stored.jsonl
         ftspec data import --from command -o mock.jsonl -- python make_rows.py
