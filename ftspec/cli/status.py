@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import click
@@ -87,14 +86,19 @@ def _ask(loaded: Loaded, keys: set[str] | None, *, watch: bool, every: float, ev
     from ftspec.cli._progress import progress
     from ftspec.pipeline.refreshing import refresh
 
-    with progress() as shown:
-        asked = refresh(loaded, keys=keys, everything=everything, progress=shown)
+    def again(asked: Asked) -> float | None:
         _tell(asked)
-        while watch and _worth_asking(asked.state, keys, everything=False):
-            time.sleep(every)
-            asked = refresh(loaded, keys=keys, progress=shown, command="status --watch")
-            _tell(asked)
-    return asked
+        return every if watch and _worth_asking(asked.state, keys, everything=False) else None
+
+    with progress() as shown:
+        return refresh(
+            loaded,
+            keys=keys,
+            everything=everything,
+            progress=shown,
+            command="status --watch" if watch else "status",
+            again=again,
+        )
 
 
 def _tell(asked: Asked) -> None:
