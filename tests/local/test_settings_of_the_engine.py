@@ -113,3 +113,24 @@ def test_what_cannot_work_is_refused_without_asking_anybody(tmp_path):
     (tmp_path / "python").chmod(0o755)
     assert codes({"python": "./python"}) == ["environment"]
     assert codes({"python": "./no-such-python"}) == ["environment"]
+
+
+def test_a_base_that_the_entry_does_not_name_is_an_error_of_the_plan(tmp_path):
+    """Before anything is uploaded, with the nearest name; a server at an address knows its models itself."""
+    from ftspec.pipeline.public import load
+
+    (tmp_path / "t.jsonl").write_text('{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n')
+    spec = """
+ftspec: 1
+engines: {local: {type: local, models: {small: models/small}}}
+datasets: {t: t.jsonl}
+experiments: {a: {engine: local, base_model: smal, train: t}}
+"""
+    (tmp_path / "ftspec.yaml").write_text(spec)
+    with pytest.raises(FtspecError) as wrong:
+        load(root=tmp_path)
+    (found,) = [one for one in wrong.value.diagnostics if one.code == "unknown-model"]
+    assert found.message == "engine `local` names no model `smal`"
+    assert found.help == "did you mean `small`?"
+    (tmp_path / "ftspec.yaml").write_text(spec.replace("models: {small: models/small}", "base_url: http://127.0.0.1:9/v1"))
+    assert len(load(root=tmp_path).spec.jobs) == 1

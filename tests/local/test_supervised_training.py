@@ -1,5 +1,6 @@
 """A supervised job from its request to its model, and whatever may stop it on the way."""
 
+import json
 import os
 import signal
 import time
@@ -31,7 +32,13 @@ def test_the_loss_falls_and_everything_is_recorded(unbroken):
     assert table[0] == "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy"
     assert len(table) == 25
     assert job["trained_tokens"] > 1000
-    assert (local.root / "adapters" / job["fine_tuned_model"] / "adapter_config.json").exists()
+    laid_out = local.root / "adapters" / job["fine_tuned_model"]
+    assert json.loads((laid_out / "adapter_config.json").read_text())["base_model_name_or_path"] == local.options["models"]["tiny"]
+    assert (laid_out / "adapter_model.safetensors").exists()
+    measured = json.loads((local.root / "measured.jsonl").read_text())
+    assert measured["tokens"] > 0
+    assert measured["seconds"] > 0
+    assert measured["memory"] > 1e8
     assert not (local.run(job["id"]).path / "resume").exists()
 
 

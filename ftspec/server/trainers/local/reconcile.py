@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("ftspec.server.local")
 
 _GRACE = 60
+_PAUSE = 0.3
 WORKER = "ftspec.server.trainers.local.worker"
 
 
@@ -87,6 +89,9 @@ class Reconciler:
         if not alive:
             path.unlink(missing_ok=True)
             run.tidy()
+        elif result.status == "cancelled" and not (handle := run.handle()).get("cancelled"):
+            self._executor.cancel(handle["handle"])
+            run.set_handle({**handle, "cancelled": True})
         elif self._now() - result.finished_at > _GRACE:
             self._executor.cancel(run.handle()["handle"], force=True)
 
@@ -126,3 +131,44 @@ class Reconciler:
             return
         run.set_handle({**handle, "handle": dict(placed)})
         log.info("submitted", extra={"job": run.path.name, "submission": submission.name})
+
+
+class Sweeper:
+    """Sweeps in a thread of its own whenever somebody pokes it: a cluster that is slow to answer delays no request."""
+
+    def __init__(self, sweep: Callable[[], None]) -> None:
+        self._sweep = sweep
+        self._poked = threading.Event()
+        self._stopping = threading.Event()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def poke(self) -> None:
+        """Have everything looked at soon."""
+        self._poked.set()
+        with self._starting:
+            if self._thread is None and not self._stopping.is_set():
+                self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        """Look at everything once more if somebody asked, and stop."""
+        self._stopping.set()
+        with self._starting:
+            thread = self._thread
+        if thread is not None:
+            self._poked.set()
+            thread.join(_GRACE)
+
+    def _run(self) -> None:
+        while True:
+            self._poked.wait()
+            self._poked.clear()
+            last = self._stopping.is_set()
+            try:
+                self._sweep()
+            except Exception:
+                log.exception("cannot look after the jobs")
+            if last:
+                return
+            self._stopping.wait(_PAUSE)

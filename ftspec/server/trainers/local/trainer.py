@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from ftspec.server.trainers.base import Problem, ServedModel, TrainerRefusal
 from ftspec.server.trainers.local.chat import Answerer, AnswererGone, ask_elsewhere
 from ftspec.server.trainers.local.executors import executor
 from ftspec.server.trainers.local.probe import ask
-from ftspec.server.trainers.local.reconcile import Reconciler
+from ftspec.server.trainers.local.reconcile import Reconciler, Sweeper
 from ftspec.server.trainers.local.resolve import EXTRA, adapter_settings, check_adapter, check_extra
 from ftspec.server.trainers.local.run import LocalRun
 from ftspec.server.trainers.run_folder import Result
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 _CREATED = 1_795_132_800
 _GRADERS = frozenset({"string_check", "text_similarity", "multi"})
-_SWEEP_SECONDS = 0.3
 
 
 class LocalTrainer:
@@ -55,8 +54,7 @@ class LocalTrainer:
         self._now = now
         self._executor = executor(settings)
         self._reconciler = Reconciler(self._root, settings, self._executor, now=now)
-        self._sweeping = threading.Lock()
-        self._swept = 0.0
+        self._sweeper = Sweeper(self._reconciler.sweep)
         self._python = settings.python or sys.executable
         threads = settings.cpus or max(1, (os.cpu_count() or 1) // 2)
         self._answerer = Answerer(self._python, threads=threads, log_file=self._root / "answers.log")
@@ -108,7 +106,7 @@ class LocalTrainer:
         if run.result() is None and not (run.path / "status.json").exists():
             run.report("queued")
         self._reconciler.open(job.id)
-        self._sweep(at_once=True)
+        self._sweeper.poke()
 
     def reconcile(self, job: TrainingJob) -> JobProgress:
         """Keep all jobs going, and return how far this one is."""
@@ -116,7 +114,7 @@ class LocalTrainer:
         if run.result() is None:
             if run.described:
                 self._reconciler.open(job.id)
-                self._sweep()
+                self._sweeper.poke()
             else:
                 self.submit(job)
         return run.progress()
@@ -128,9 +126,7 @@ class LocalTrainer:
         if not run.finish(Result(status="cancelled", finished_at=int(self._now()), hyperparameters=run.progress().hyperparameters)):
             raise _over(run)
         run.say("The job was cancelled", now=self._now())
-        placed = run.handle().get("handle")
-        if placed:
-            self._executor.cancel(placed)
+        self._sweeper.poke()
         return run.progress()
 
     def pause(self, job: TrainingJob) -> JobProgress:
@@ -179,10 +175,11 @@ class LocalTrainer:
         """Remove the weights of a deleted model."""
         if model.job_id is not None:
             self._run(model.job_id).remove_checkpoints()
-            (self._root / "adapters" / model.name).unlink(missing_ok=True)
+            shutil.rmtree(self._root / "adapters" / model.name, ignore_errors=True)
 
     def close(self) -> None:
-        """Stop answering. Workers go on by themselves."""
+        """Stop answering, once everything that was bought is submitted. Workers go on by themselves."""
+        self._sweeper.close()
         self._answerer.close()
 
     def _base(self, name: str) -> Base:
@@ -200,12 +197,6 @@ class LocalTrainer:
         if run.result() is not None:
             raise _over(run)
         return run
-
-    def _sweep(self, *, at_once: bool = False) -> None:
-        with self._sweeping:
-            if at_once or time.monotonic() - self._swept >= _SWEEP_SECONDS:
-                self._reconciler.sweep()
-                self._swept = time.monotonic()
 
     def _description(self, job: TrainingJob) -> dict[str, Any]:
         """Return what a worker must know of a job."""

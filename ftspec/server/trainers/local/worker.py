@@ -23,6 +23,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftspec.server.durable import write_durably
 from ftspec.server.trainers.base import JobFailure
 from ftspec.server.trainers.local.run import LocalRun, sync_tree
 from ftspec.server.trainers.run_folder import Result
@@ -77,6 +78,7 @@ class Attempt:
         self._saved_at = now()
         self._told_at = 0.0
         self._began: tuple[float, int] | None = None
+        self._stepped = 0.0
         self._evaluated: dict[str, float] = {}
         self._figures: dict[str, float] = {}
         self._micro: int = self._job["settings"]["micro_batch"]
@@ -227,7 +229,7 @@ class Attempt:
         self._say(f"New fine-tuned model created: {self._job['model_name']}")
         self._say(f"Weights sha256: {digest}")
         self._say("The job has successfully completed")
-        self._link(target)
+        self._lay_out(target)
         self._measure(last, rows)
         result = Result(
             status="succeeded",
@@ -270,6 +272,7 @@ class Attempt:
         self._look_around()
         now = self._now()
         self._began = self._began or (now, step)
+        self._stepped = now
         if now - self._told_at >= 1:
             self._told_at = now
             began, first = self._began
@@ -392,21 +395,25 @@ class Attempt:
             "method": self._job["method"],
             "full": self._settings["full"],
             "device": "cuda" if torch.cuda.is_available() else "cpu",
-            "seconds": round(self._now() - began, 3),
+            "seconds": round(self._stepped - began, 3),
             "tokens": round(self._tokens(rows) * (last - first) / last),
             "memory": peak,
         }
         with (Path(self._job["adapters"]).parent / "measured.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
 
-    def _link(self, target: Path) -> None:
-        """Lay an adapter out as vLLM's resolver looks for it: a folder of the model's name."""
-        if (target / "adapter_config.json").exists():
-            folder = Path(self._job["adapters"])
-            folder.mkdir(exist_ok=True)
-            link = folder / self._job["model_name"]
-            link.unlink(missing_ok=True)
-            link.symlink_to(os.path.relpath(target, folder), target_is_directory=True)
+    def _lay_out(self, target: Path) -> None:
+        """Lay an adapter out as vLLM's resolver looks for it: a folder of the model's name, that names its base as it is served."""
+        if not (target / "adapter_config.json").exists():
+            return
+        folder = Path(self._job["adapters"]) / self._job["model_name"]
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in target.iterdir():
+            if file.name not in {"checkpoint.json", "adapter_config.json"} and not (folder / file.name).exists():
+                os.link(file, folder / file.name)
+        config = json.loads((target / "adapter_config.json").read_text())
+        config["base_model_name_or_path"] = self._job["base"]["repo"] or self._job["base"]["path"]
+        write_durably(folder / "adapter_config.json", json.dumps(config, indent=1).encode())
 
 
 def base_folder(base: Mapping[str, Any]) -> Path:
