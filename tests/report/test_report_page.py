@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from ftspec.render.report.columns import grid
 from ftspec.render.report.flags import flags
 from ftspec.render.report.html import to_html
 from ftspec.render.report.values import Curves, EvalRow, Spent
@@ -182,3 +183,20 @@ def test_a_report_of_nothing_is_a_page(make):
     row = EvalRow(label="x", base=False, mean=None)
     tree = Tree(to_html(make.report(make.job(recorded=False), evals=(make.table(row),), spent=())))
     assert (tree.wrong, tree.open) == ([], [])
+
+
+def test_what_varies_has_a_column_and_what_is_the_same_is_said_once(make):
+    """Jobs without an axis show the setting of its name; figures always have a column."""
+    jobs = [make.job("style", number=1), make.job("polish/epochs=5,seed=1", number=2)]
+    columns, same = grid(jobs, ())
+    shown = {column.title: [cell.text for cell in column.cells] for column in columns}
+    assert shown == {
+        "epochs": ["3", "5"],
+        "seed": ["", "1"],
+        "train loss": ["0.5000", "0.5000"],
+        "valid loss": ["0.6000", "0.6000"],
+        "tokens": ["1,000", "1,000"],
+    }
+    assert dict(same)["engine"] == "acme"
+    assert dict(same)["trained on"] == "tickets.train (300 rows, 3363b76f98e1)"
+    assert dict(same)["cost"] == "unknown"

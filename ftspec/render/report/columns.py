@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ftspec.address import axis_text
 from ftspec.render.words import money
@@ -12,6 +12,8 @@ from ftspec.render.words import money
 if TYPE_CHECKING:
     from ftspec.render.report.values import EvalTable, ReportJob
 
+_CHOICES: Final = 12
+"""How many different values a filter offers."""
 SHORT: Final = "method.hyperparameters."
 
 
@@ -75,51 +77,58 @@ def grid(jobs: Sequence[ReportJob], evals: Sequence[EvalTable]) -> tuple[Sequenc
     """Return the columns for these jobs, and (title, value) of what is the same for all of them."""
     columns: list[Column] = []
     same: list[tuple[str, str]] = []
-    for title, help_text, of in _settings(jobs):
+    for title, help_text, of, setting in [*_settings(jobs), *_figures(evals), *_data()]:
         cells = [of(one) for one in jobs]
         texts = {cell.text for cell in cells}
-        if len(texts) == 1 and len(jobs) > 1:
-            if texts != {""}:
-                same.append((title, cells[0].text))
-        elif texts != {""}:
-            columns.append(Column(title=title, cells=cells, help=help_text, filter=len(texts) <= 12))
-    for title, help_text, of in _figures(evals):
-        cells = [of(one) for one in jobs]
-        texts = {cell.text for cell in cells}
-        if title in ("estimated", "cost") and len(texts) == 1 and len(jobs) > 1 and texts <= {"free", "unknown"}:
+        if texts == {""}:
+            continue
+        if len(texts) == 1 and len(jobs) > 1 and (setting or texts <= {"free", "unknown"}):
             same.append((title, cells[0].text))
-        elif texts != {""}:
-            columns.append(Column(title=title, cells=cells, help=help_text))
+        else:
+            columns.append(Column(title=title, cells=cells, help=help_text, filter=setting and len(texts) <= _CHOICES))
     return columns, same
 
 
-_Of = Callable[["ReportJob"], Cell]
+_Of: TypeAlias = "Callable[[ReportJob], Cell]"
+_Entry: TypeAlias = tuple[str, str, _Of, bool]
+"""Title, help, what makes a cell, and whether it is a setting (its values can be chosen from)."""
+
+_READ: Final[Mapping[str, Callable[[ReportJob], Any]]] = {
+    "engine": lambda one: one.job.engine + (" (simulated)" if one.simulated else ""),
+    "base_model": lambda one: f"model of {one.job.parent}" if one.job.parent else one.job.base_model,
+    "method": lambda one: one.job.method,
+    "epochs": lambda one: _resolved(one, "n_epochs"),
+    "batch_size": lambda one: _resolved(one, "batch_size"),
+    "learning_rate_multiplier": lambda one: _resolved(one, "learning_rate_multiplier"),
+    "seed": lambda one: one.job.seed if one.job.seed is not None else (one.attempt.seed if one.attempt else None),
+}
 
 
-def _settings(jobs: Sequence[ReportJob]) -> Sequence[tuple[str, str, _Of]]:
+def _settings(jobs: Sequence[ReportJob]) -> Iterator[_Entry]:
+    """Yield the axes, then other settings; jobs of an experiment without an axis show the setting of its name."""
     axes = list(dict.fromkeys(axis for one in jobs for axis in one.job.axes))
-    fixed: dict[str, Callable[[ReportJob], Any]] = {
-        "engine": lambda one: one.job.engine + (" (simulated)" if one.simulated else ""),
-        "base_model": lambda one: f"model of {one.job.parent}" if one.job.parent else one.job.base_model,
-        "method": lambda one: one.job.method,
-        "train": lambda one: f"{one.train.ref} ({one.train.rows:,} rows, {one.train.digest[:12]})",
-        "validation": lambda one: "none" if one.validation is None else f"{one.validation.ref} ({one.validation.rows:,} rows)",
-        "epochs": lambda one: _resolved(one, "n_epochs"),
-        "batch_size": lambda one: _resolved(one, "batch_size"),
-        "learning_rate_multiplier": lambda one: _resolved(one, "learning_rate_multiplier"),
-        "seed": lambda one: one.job.seed if one.job.seed is not None else (one.attempt.seed if one.attempt else None),
-        "base model ends": lambda one: one.ends,
-    }
+    for name in (*axes, *(setting for setting in _READ if setting not in axes)):
+        yield name.removeprefix(SHORT), "", _setting(name), True
 
-    def axis(name: str) -> _Of:
-        return lambda one: value_cell(one.job.axes.get(name))
 
-    def plain(read: Callable[[ReportJob], Any]) -> _Of:
-        return lambda one: value_cell(read(one))
+def _setting(name: str) -> _Of:
+    read = _READ.get(name, _nothing)
+    return lambda one: value_cell(one.job.axes[name] if name in one.job.axes else read(one))
 
-    found: list[tuple[str, str, _Of]] = [(name.removeprefix(SHORT), "", axis(name)) for name in axes]
-    found += [(name, "", plain(read)) for name, read in fixed.items() if name not in axes]
-    return found
+
+def _nothing(_: ReportJob) -> None:
+    """Stand for a setting that only its axis knows."""
+
+
+def _data() -> Iterator[_Entry]:
+    yield "trained on", "", lambda one: value_cell(f"{one.train.ref} ({one.train.rows:,} rows, {one.train.digest[:12]})"), True
+    yield (
+        "validated on",
+        "",
+        lambda one: value_cell("nothing" if one.validation is None else f"{one.validation.ref} ({one.validation.rows:,} rows)"),
+        True,
+    )
+    yield "base model ends", "the day on which its provider stops serving it", lambda one: value_cell(one.ends), True
 
 
 def _resolved(one: ReportJob, name: str) -> Any:
@@ -127,27 +136,26 @@ def _resolved(one: ReportJob, name: str) -> Any:
     return resolved if resolved is not None else one.job.hyperparameters.get(name)
 
 
-def _figures(evals: Sequence[EvalTable]) -> Sequence[tuple[str, str, _Of]]:
-    found: list[tuple[str, str, _Of]] = [
-        ("train", "last training loss", lambda one: figure_cell(one.metric("train_loss", "train_mean_reward", "reward"))),
-        ("valid", "last validation loss, on all rows where the engine says so", lambda one: figure_cell(_valid(one))),
-        ("best step", "earlier checkpoint with a lower validation loss", lambda one: _step_cell(one)),
-    ]
-    for table in evals:
-        several = len({other.grader for other in evals if other.eval == table.eval}) > 1
-        title = f"{table.eval}.{table.grader}" if several else table.eval
-        if title not in [known for known, _, _ in found]:
-            found.append((title, f"mean of `{table.grader}` on `{table.eval}`", _score(evals, table.eval, table.grader)))
-    found += [
-        ("tokens", "trained tokens", lambda one: figure_cell(one.attempt.trained_tokens if one.attempt else None, 0)),
-        ("estimated", "estimated cost of training", _estimate),
-        ("cost", "actual cost of training", _cost),
-    ]
-    return found
+def _figures(evals: Sequence[EvalTable]) -> Iterator[_Entry]:
+    for title, help_text, names in (
+        ("train loss", "last training loss", ("train_loss",)),
+        ("valid loss", "last validation loss, on all rows where the engine says so", ("full_valid_loss", "valid_loss")),
+        ("train reward", "last mean reward in training", ("train_mean_reward", "reward")),
+        ("valid reward", "last mean reward in validation", ("full_valid_mean_reward", "valid_mean_reward")),
+    ):
+        yield title, help_text, _metric(names), False
+    yield "best step", "earlier checkpoint with a lower validation loss", _step_cell, False
+    graders = list(dict.fromkeys((table.eval, table.grader) for table in evals))
+    for name, grader in graders:
+        several = sum(1 for other, _ in graders if other == name) > 1
+        yield f"{name}.{grader}" if several else name, f"mean of {grader} on {name}", _score(evals, name, grader), False
+    yield "tokens", "trained tokens", lambda one: figure_cell(one.attempt.trained_tokens if one.attempt else None, 0), False
+    yield "estimated", "estimated cost of the last attempt", _estimate, False
+    yield "cost", "actual cost of the last attempt", _cost, False
 
 
-def _valid(one: ReportJob) -> float | None:
-    return one.metric("full_valid_loss", "full_valid_mean_reward", "valid_loss", "valid_mean_reward")
+def _metric(names: Sequence[str]) -> _Of:
+    return lambda one: figure_cell(one.metric(*names))
 
 
 def _step_cell(one: ReportJob) -> Cell:

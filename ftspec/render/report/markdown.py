@@ -91,7 +91,7 @@ def _jobs(report: Report) -> Iterator[str]:
     yield from _table(heads, "ll" + "r" * len(shown) + "l", rows)
 
 
-_FIGURES: Final = frozenset({"train", "valid", "best step", "cost"})
+_FIGURES: Final = frozenset({"train loss", "valid loss", "train reward", "valid reward", "best step", "cost"})
 
 
 def _cost(report: Report) -> Iterator[str]:
