@@ -10,8 +10,10 @@ from __future__ import annotations
 import base64
 import binascii
 import csv
-import math
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+_LARGEST: Final = 1e12
+_MOST_LINES: Final = 500_000
 
 Metrics: TypeAlias = dict[float, dict[str, float]]
 """Step to what was measured there."""
@@ -42,7 +44,7 @@ def _read(text: str) -> Metrics:
         return {}
     found: Metrics = {}
     try:
-        for cells in csv.reader(lines[1:], delimiter=delimiter):
+        for cells in csv.reader(lines[1:_MOST_LINES], delimiter=delimiter):
             values = {name: value for name, cell in zip(header, cells, strict=False) if name and (value := number(cell)) is not None}
             step = values.pop("step", None)
             if step is not None and values:
@@ -53,11 +55,11 @@ def _read(text: str) -> Metrics:
 
 
 def number(value: object) -> float | None:
-    """Return a finite number, or `None`."""
+    """Return a number that a measurement can be, or `None`: finite, and not absurdly large."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
     try:
         found = float(value)
     except (ValueError, OverflowError):
         return None
-    return found if math.isfinite(found) else None
+    return found if abs(found) <= _LARGEST else None  # NaN is not

@@ -44,7 +44,10 @@ class Results:
             value = json.loads(self.path(scope, job_id).read_bytes())
             if value["format"] != FORMAT or (value["scope"], value["job"]) != (scope, job_id):
                 return None
-            return {float(step): {str(name): float(cell) for name, cell in cells.items()} for step, cells in value["steps"]}
+            return {
+                float(step): {name: figure for name, cell in cells.items() if (figure := number(cell)) is not None}
+                for step, cells in value["steps"]
+            }
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
 
@@ -117,16 +120,29 @@ def _some(addresses: Sequence[str]) -> str:
 
 
 async def _ask(engine: Engine, attempt: Attempt) -> tuple[Metrics, bool]:
-    """Return what the result files say, completed by the job's metrics events, and whether all events came."""
+    """Return what result files and metrics events say, and whether all of it came; raises only where nothing did."""
+    from ftspec.engines.base import EngineError
+
     found: Metrics = {}
+    errors: list[EngineError] = []
+    complete = True
     for file_id in attempt.result_files:
-        for step, cells in read_result(await engine.content(file_id)).items():
-            found.setdefault(step, {}).update(cells)
-    listing = await engine.events(attempt.engine_job_id or "")
-    for event in listing.items:
-        if event.type == "metrics":
-            _add(found, event)
-    return dict(sorted(found.items())), listing.complete
+        try:
+            for step, cells in read_result(await engine.content(file_id)).items():
+                found.setdefault(step, {}).update(cells)
+        except EngineError as error:
+            errors.append(error)
+    try:
+        listing = await engine.events(attempt.engine_job_id or "")
+        complete = listing.complete
+        for event in listing.items:
+            if event.type == "metrics":
+                _add(found, event)
+    except EngineError as error:
+        errors.append(error)
+    if errors and not found:
+        raise errors[0]
+    return dict(sorted(found.items())), complete and not errors
 
 
 def _add(found: Metrics, event: JobEvent) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from ftspec.engines.result_csv import number
 from ftspec.record import Attempt, JobStatus
 from ftspec.render.report.values import Curves, Data, EvalRow, EvalSetup, EvalTable, Flipped, FlippedExample, Report, ReportJob, Spent
 
@@ -101,8 +102,8 @@ def _curves(metrics: Metrics, record: RecordedJob | None) -> Curves:
     steps = {step: dict(cells) for step, cells in metrics.items()}
     for checkpoint in record.last.checkpoints if record is not None else ():
         for name, value in checkpoint.metrics.items():
-            if value is not None and name.startswith("full_valid"):
-                steps.setdefault(float(checkpoint.step), {}).setdefault(name, value)
+            if name.startswith("full_valid") and (figure := number(value)) is not None:
+                steps.setdefault(float(checkpoint.step), {}).setdefault(name, figure)
     names = {name for cells in steps.values() for name in cells}
     measure: Literal["loss", "reward"] = "reward" if names.intersection(_TRAIN["reward"]) and "train_loss" not in names else "loss"
 

@@ -132,3 +132,9 @@ def hostile(make: Maker) -> Report:
         eval=evil, grader=more, notes=(evil, more, "`" + evil), too_much=(more,), flipped=make.flipped(evil, more, evil, more)
     )
     return make.report(job, other, title=evil + more, spec_files=(evil,), evals=(table,), notes=(evil,), lock=more, versions=(evil,))
+
+
+@pytest.fixture(scope="session")
+def maker() -> Maker:
+    """Make report values by hand, in properties too."""
+    return Maker()

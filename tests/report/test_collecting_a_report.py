@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from pathlib import Path
 
 import pytest
 
 import ftspec
-from ftspec.pipeline.measuring import Results
+from ftspec.engines.base import EngineError, JobEvent, Listing
+from ftspec.pipeline.measuring import Results, _ask
 from ftspec.pipeline.planning import load, state_of, want
 from ftspec.pipeline.project import open_project
 from ftspec.pipeline.reporting import collect
@@ -238,3 +240,46 @@ def test_the_examples_that_overfit_are_called_by_name(tmp_path, spec, said):
     assert all(said in flag.sentence for flag in overfitting)
     assert all("epochs=20" in address for flag in overfitting for address in flag.jobs)
     assert to_html(report) == to_html(collect(*opened(tmp_path)))
+
+
+class Halting:
+    """An engine of which some parts do not answer."""
+
+    def __init__(self, *, files=True, events=True):
+        self.files, self.has_events = files, events
+
+    async def content(self, file_id):
+        if not self.files:
+            raise EngineError("the file is gone", status=404)
+        return b"step,train_loss\n1,2.0\n"
+
+    async def events(self, job_id):
+        if not self.has_events:
+            raise EngineError("no events here", status=404)
+        data = {"step": 2, "total_steps": 9, "train_loss": 1.5, "full_valid_loss": 1.7, "odd": "text", "flag": True}
+        return Listing(items=[JobEvent(id="1", time=0, level="info", message="", type="metrics", data=data)])
+
+
+@pytest.mark.parametrize(
+    ("engine", "measured", "complete"),
+    [
+        (Halting(), {1.0: {"train_loss": 2.0}, 2.0: {"train_loss": 1.5, "full_valid_loss": 1.7}}, True),
+        (Halting(files=False), {2.0: {"train_loss": 1.5, "full_valid_loss": 1.7}}, False),
+        (Halting(events=False), {1.0: {"train_loss": 2.0}}, False),
+    ],
+    ids=["everything", "no files", "no events"],
+)
+def test_files_and_events_complete_each_other(engine, measured, complete):
+    """Where one of them is missing the other is used, and asked for again next time."""
+    assert asyncio.run(_ask(engine, Attempt(number=1, status=JobStatus.SUCCEEDED, engine_job_id="j", result_files=("f",)))) == (
+        measured,
+        complete,
+    )
+
+
+def test_an_engine_that_says_nothing_is_an_error():
+    """Its own message is shown."""
+    with pytest.raises(EngineError, match="the file is gone"):
+        asyncio.run(
+            _ask(Halting(files=False, events=False), Attempt(number=1, status=JobStatus.SUCCEEDED, engine_job_id="j", result_files=("f",)))
+        )

@@ -7,10 +7,13 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ftspec.render.report.columns import grid
 from ftspec.render.report.flags import flags
 from ftspec.render.report.html import to_html
+from ftspec.render.report.svg import bounds, curves_chart, forest, forest_axis, score_scale
 from ftspec.render.report.values import Curves, EvalRow, Spent
 
 VOID = {"meta", "input", "link", "br", "img", "hr"}
@@ -200,3 +203,24 @@ def test_what_varies_has_a_column_and_what_is_the_same_is_said_once(make):
     assert dict(same)["engine"] == "acme"
     assert dict(same)["trained on"] == "tickets.train (300 rows, 3363b76f98e1)"
     assert dict(same)["cost"] == "unknown"
+
+
+POINTS = st.lists(st.tuples(st.floats(0, 1e12), st.floats(-1e12, 1e12)), max_size=20).map(
+    lambda points: tuple(sorted(dict(points).items()))
+)
+
+
+@settings(max_examples=60)
+@given(POINTS, POINTS)
+def test_any_figures_can_be_drawn(maker, train, full):
+    """Whatever an engine measured: charts end, and hold numbers only."""
+    one = maker.job(curves=Curves(train=train, full=full))
+    drawn = str(curves_chart(one, values=bounds([one]), most_points=50))
+    assert not re.search(r"[^a-z](nan|inf)", drawn)
+
+
+@pytest.mark.parametrize("mean", [0.0, 1.0, -3.0, 1e17, 1e300, 5e-324])
+def test_any_score_can_be_drawn(mean):
+    """Scores of graders that know no bounds, too."""
+    row = EvalRow(label="x", base=False, mean=mean, low=mean, high=mean)
+    assert "nan" not in forest(row, score_scale([row])) + forest_axis(score_scale([row]))

@@ -122,7 +122,7 @@ def _groups(report: Report, most_points: int) -> Any:
     for name, simulated, jobs in report.experiments():
         for measure in ("loss", "reward"):
             mine = [one for one in jobs if not one.curves.empty and one.curves.measure == measure]
-            values = svg.highest(mine)
+            values = svg.bounds(mine)
             charts = [(one, svg.curves_chart(one, values=values, most_points=most_points)) for one in mine]
             if charts:
                 kinds = {

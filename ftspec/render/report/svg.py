@@ -47,10 +47,9 @@ class Scale:
     def ticks(self, most: int = 4) -> Iterator[float]:
         """Yield round numbers between the ends."""
         step = _round_step((self.high - self.low) / most)
-        tick = ceil(self.low / step - 1e-9) * step
-        while tick <= self.high + step * 1e-9:
-            yield round(tick, 10)
-            tick += step
+        first, last = ceil(self.low / step - 1e-9), floor(self.high / step + 1e-9)
+        for number in range(first, min(last, first + 2 * most) + 1):
+            yield round(number * step, 10)
 
 
 def _round_step(rough: float) -> float:
@@ -60,11 +59,11 @@ def _round_step(rough: float) -> float:
     return next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * (1 - 1e-9))
 
 
-def highest(jobs: Iterable[ReportJob]) -> tuple[float, float]:
-    """Return the range of values that the charts of these jobs share: from zero for losses."""
+def bounds(jobs: Iterable[ReportJob]) -> tuple[float, float]:
+    """Return the range of values that the charts of these jobs share; zero is part of it."""
     values = [value for one in jobs for points in one.curves.all for _, value in points]
-    low, high = min(values, default=0.0), max(values, default=1.0)
-    return min(0.0, low), high if high > low or high > 0 else low + 1.0
+    low, high = min(0.0, *values, 0.0), max(0.0, *values, 0.0)
+    return low, high if high > low else low + 1.0
 
 
 def curves_chart(one: ReportJob, *, values: tuple[float, float], most_points: int) -> Markup:
