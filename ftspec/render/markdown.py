@@ -24,6 +24,7 @@ _RESERVE = 200
 """What a section needs beside its lines: title, fences, the sentence about what was left out."""
 
 _LISTED = 20
+PROBLEMS = "Problems"
 _TICKS = re.compile("`+")
 
 
@@ -44,10 +45,10 @@ def code(text: str) -> str:
     return f"{ticks}{pad}{shown}{pad}{ticks}"
 
 
-def fence(text: str) -> str:
-    """Return printable lines as a code block that they cannot leave."""
+def fence(text: str, language: str = "text") -> str:
+    """Return printable lines as a code block that they cannot leave. Hosts paint the marks of `diff` lines."""
     ticks = "`" * max(_longest_run(text) + 1, 3)
-    return f"{ticks}text\n{text}\n{ticks}"
+    return f"{ticks}{language}\n{text}\n{ticks}"
 
 
 def _longest_run(text: str) -> int:
@@ -82,7 +83,7 @@ def _sections(plan: Plan, summary: Summary) -> Iterator[tuple[str, Sequence[str]
         kept=summary.kept,
     )
     yield "Changed", _lines(plan, Summary(changed=summary.changed))
-    yield "Problems", diagnostics_text(plan.diagnostics).split("\n") if plan.diagnostics else []
+    yield PROBLEMS, diagnostics_text(plan.diagnostics).split("\n") if plan.diagnostics else []
     yield "Needs attention", _lines(plan, attention)
     yield "New", _lines(plan, Summary(launches=summary.launches))
     yield "Uploads and evals", _lines(plan, Summary(uploads=summary.uploads, evals=summary.evals))
@@ -105,5 +106,6 @@ def _section(title: str, lines: Sequence[str], *, room: int) -> str:
             break
         fitting.append(line)
     left_out = len(lines) - len(fitting)
-    text = f"\n### {title}\n\n" + (fence("\n".join(fitting)) + "\n" if fitting else "")
+    language = "text" if title == PROBLEMS else "diff"
+    text = f"\n### {title}\n\n" + (fence("\n".join(fitting), language) + "\n" if fitting else "")
     return text + (f"\n{left_out:,} more lines: `ftspec plan --full`\n" if left_out else "")

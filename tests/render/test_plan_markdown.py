@@ -28,7 +28,7 @@ def test_nothing_to_do_is_a_short_comment(make):
     """A title, the project, and one line."""
     text = to_markdown(make.plan(make.keep("kept/seed=1")))
     assert "Project" not in to_markdown(make.plan(project=None))
-    assert text == "## Plan: nothing to do, 1 reused.\n\n- Project: `demo`\n\n### Everything else\n\n```text\n.   1 reused  kept 1\n```\n"
+    assert text == "## Plan: nothing to do, 1 reused.\n\n- Project: `demo`\n\n### Everything else\n\n```diff\n.   1 reused  kept 1\n```\n"
 
 
 def test_a_comment_is_never_longer_than_a_host_takes(make):
@@ -42,6 +42,22 @@ def test_a_comment_is_never_longer_than_a_host_takes(make):
     assert 30_000 < len(text) <= LIMIT
     assert text.startswith("## Plan: 0 uploads, 600 launches")
     assert re.search(r"^[0-9,]+ more lines: `ftspec plan --full`$", text, re.MULTILINE)
+
+
+def test_ten_thousand_changed_jobs_fit_a_comment(make):
+    """Cells of a grid fold into a few lines; experiments that cannot fold are counted where they do not fit."""
+
+    def changed(address):
+        return to_markdown(make.plan(*(make.changed(address.format(n), make.change(old=n, new=n + 1)) for n in range(10_000))))
+
+    folded, apart = changed("grid/rate={}"), changed("grid{}/rate=1")
+    assert len(folded) < 1000
+    for text in (folded, apart):
+        assert text.startswith("## Plan: 0 uploads, 10,000 launches (10,000 changed)")
+    assert 60_000 < len(apart) <= LIMIT
+    left = re.search(r"^([0-9,]+) more lines: `ftspec plan --full`$", apart, re.MULTILINE)
+    assert left is not None
+    assert int(left[1].replace(",", "")) + apart.count("\n+/. grid") >= 10_000
 
 
 def rendered(text):
