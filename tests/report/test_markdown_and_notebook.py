@@ -12,7 +12,7 @@ import pytest
 from ftspec.render.markdown import LIMIT
 from ftspec.render.report.flags import flags
 from ftspec.render.report.markdown import to_markdown
-from ftspec.render.report.notebook import sources, to_notebook
+from ftspec.render.report.notebook import to_notebook
 from ftspec.render.report.values import Curves
 
 
@@ -60,6 +60,10 @@ def test_a_large_grid_fits_into_a_comment(make):
     assert "and 359 more rows in the HTML page" in to_markdown(make.report(*jobs))
 
 
+def sources(text):
+    return ["".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+
+
 def notebook(make, hostile, which):
     curve = Curves(train=tuple((float(i), 2 / i) for i in range(1, 500)), valid=((3.0, 1.5), (30.0, 1.2)), full=((20.0, 1.3), (39.0, 1.1)))
     return to_notebook(hostile if which == "hostile" else make.report(make.job(curves=curve), evals=(make.table(),)))
@@ -92,7 +96,7 @@ def test_the_notebook_draws_with_matplotlib(make, hostile):
     matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     matplotlib.use("Agg")
     names = {}
-    for source in list(sources(notebook(make, hostile, "ordinary")))[:3]:
+    for source in sources(notebook(make, hostile, "ordinary"))[:3]:
         exec(compile(source, "cell", "exec"), names)  # noqa: S102 the notebook's own cells
     assert names["figure"].axes
 

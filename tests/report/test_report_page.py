@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -152,6 +153,14 @@ def test_unknown_costs_are_said_and_never_zero(make):
     assert "unknown" in page
     assert "0.00" not in page
     assert "free" not in page
+
+
+def test_evals_that_cost_something_say_what(make):
+    """A column for the cost of answers and judges, unknown where it is not known."""
+    rows = make.table().rows
+    page = to_html(make.report(evals=(make.table(replace(rows[0], cost=0.25), rows[1]),)))
+    assert re.findall(r'<td class="number" data-sort="[^"]*">(0.25|unknown)</td>', page) == ["0.25", "unknown"]
+    assert "unknown" not in to_html(make.report(make.job(cost=1.0, estimated_cost=(1.0, 1.0)), evals=(make.table(),)))
 
 
 def test_a_failed_job_is_the_first_thing_to_look_at(make):

@@ -24,7 +24,6 @@ class Cell:
     text: str
     sort: float | str
     number: bool = False
-    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,6 @@ bytes are the same for equal reports: cells have fixed ids, and no outputs.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ftspec.printable import printable, redacted
@@ -160,9 +159,3 @@ def _points(points: Points) -> list[list[float]]:
 def _row(row: EvalRow) -> dict[str, Any]:
     names = ("label", "base", "mean", "low", "high", "n", "difference", "wins", "losses", "ties", "p", "verdict")
     return {name: getattr(row, name) for name in names} | {"seeds": [[label, mean] for label, mean in row.seeds]}
-
-
-def sources(notebook: str) -> Iterator[str]:
-    """Yield the source of each code cell."""
-    cells: Sequence[dict[str, Any]] = json.loads(notebook)["cells"]
-    yield from ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
