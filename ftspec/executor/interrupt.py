@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +39,15 @@ class Stop:
         self._listeners.append(listener)
 
 
+def leave_at_once(code: int) -> None:
+    """End the process without finishing anything, but give the terminal its cursor back."""
+    if sys.stderr.isatty():
+        os.write(sys.stderr.fileno(), b"\x1b[?25h\n")
+    os._exit(code)
+
+
 @contextlib.contextmanager
-def stop_on_signals(stop: Stop, *, at_once: Callable[[int], object] = os._exit) -> Iterator[None]:
+def stop_on_signals(stop: Stop, *, at_once: Callable[[int], object] = leave_at_once) -> Iterator[None]:
     """Turn signals into `stop` while an asyncio loop runs here; the second one calls `at_once(128 + signal)`.
 
     Outside the main thread signals are left alone, because only there handlers can be set.

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -133,6 +135,19 @@ def test_the_first_signal_asks_to_stop_and_the_second_leaves_at_once(number):
     assert asyncio.run(main()) == [number]
     assert left == [128 + number]
     assert signal.getsignal(number) == before
+
+
+def test_leaving_at_once_gives_the_terminal_its_cursor_back():
+    """A live table had hidden it; a pipe gets no escape sequences."""
+    code = "from ftspec.executor.interrupt import leave_at_once; leave_at_once(130)"
+    piped = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (piped.returncode, piped.stderr) == (130, b"")
+    ours, theirs = os.openpty()
+    shown = subprocess.run([sys.executable, "-c", code], stderr=theirs, check=False)
+    assert shown.returncode == 130
+    assert os.read(ours, 100).startswith(b"\x1b[?25h")
+    os.close(ours)
+    os.close(theirs)
 
 
 def test_signals_that_the_shell_ignores_stay_ignored():
