@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ftspec.cli import _console, _state
+from ftspec.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +55,7 @@ def command(
         rows = [row for one in rows for row in (*one.saved(), one)]
     match form:
         case "raw":
-            _console.out_raw("".join(f"{row.model}\n" for row in rows))
+            _console.out_raw("".join(f"{printable(row.model)}\n" for row in rows))
         case "json":
             _console.out_raw(as_json(rows))
         case "csv":

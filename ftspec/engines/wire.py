@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from ftspec.engines.base import ChatAnswer, JobEvent, ObservedFile, ObservedJob
+from ftspec.printable import printable
 from ftspec.record import Checkpoint, JobError, JobStatus
 
 Clean = Callable[[str], str]
@@ -56,13 +57,13 @@ def job(value: Any, *, clean: Clean, now: float, owner: str | None = None, liste
         id=_id(members),
         status=_STATUSES.get(raw_status.lower(), JobStatus.RUNNING),
         raw_status=raw_status if raw_status in _STATUSES else clean(raw_status),
-        base_model=_text(members.get("model")) or "",
+        base_model=_name(members.get("model")) or "",
         created_at=_time(members.get("created_at")) or int(now),
-        training_file=_text(members.get("training_file")),
-        validation_file=_text(members.get("validation_file")),
+        training_file=_name(members.get("training_file")),
+        validation_file=_name(members.get("validation_file")),
         finished_at=_time(members.get("finished_at")),
         estimated_finish=_time(members.get("estimated_finish")),
-        model=_text(members.get("fine_tuned_model")),
+        model=_name(members.get("fine_tuned_model")),
         hyperparameters={**_mapping(members.get("hyperparameters")), **inner},
         method=method,
         seed=_int(members.get("seed")),
@@ -71,7 +72,7 @@ def job(value: Any, *, clean: Clean, now: float, owner: str | None = None, liste
         error=_error(members.get("error"), clean),
         result_files=_ids(members.get("result_files")),
         metadata={name: str(text) for name, text in _mapping(members.get("metadata")).items() if isinstance(text, str | int | float)},
-        organization=_text(members.get("organization_id")),
+        organization=_name(members.get("organization_id")),
         owner=owner,
         raw={**members, "integrations": _without_secrets(members["integrations"])} if members.get("integrations") else members,
     )
@@ -100,7 +101,7 @@ def event(value: Any, *, clean: Clean) -> JobEvent:
         time=_time(members.get("created_at")) or 0,
         level=clean(_text(members.get("level")) or "info"),
         message=clean(_text(members.get("message")) or ""),
-        type=_text(members.get("type")) or "message",
+        type=_name(members.get("type")) or "message",
         data=_mapping(members.get("data")),
     )
 
@@ -108,7 +109,7 @@ def event(value: Any, *, clean: Clean) -> JobEvent:
 def checkpoint(value: Any) -> Checkpoint:
     """Return one checkpoint: its model's name, step and the metrics that are numbers."""
     members = _object(value, "fine_tuning.job.checkpoint", required=False)
-    model, step = _text(members.get("fine_tuned_model_checkpoint")), _int(members.get("step_number"))
+    model, step = _name(members.get("fine_tuned_model_checkpoint")), _int(members.get("step_number"))
     if model is None or step is None:
         raise NotIt
     metrics: dict[str, float | None] = {}
@@ -172,7 +173,7 @@ def _object(value: Any, name: str, *, required: bool) -> dict[str, Any]:
 
 def _id(members: Mapping[str, Any]) -> str:
     value = _text(members.get("id"))
-    if value is None or len(value) > _MAX_ID:
+    if value is None or len(value) > _MAX_ID or printable(value) != value:
         raise NotIt
     return value
 
@@ -194,11 +195,17 @@ def _error(value: Any, clean: Clean) -> JobError | None:
 def _ids(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list):
         return ()
-    return tuple(found for one in value if (found := _text(one) or row_id(one)))
+    return tuple(found for one in value if (found := _name(one) or _name(row_id(one))))
 
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _name(value: Any) -> str | None:
+    """Return a name that people and their shells will see; what no terminal should obey is spelled out."""
+    text = _text(value)
+    return printable(text[:_MAX_ID]) if text is not None else None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -62,7 +62,7 @@ class LoadedJob(RecordedJob, frozen=True, kw_only=True, omit_defaults=True, eq=F
         with suppress(msgspec.DecodeError):
             return _ATTEMPTS.decode(value)
         with _reading(self):
-            return tuple(recorded_attempt(attempt) for attempt in _OBJECTS.decode(value))
+            return tuple(recorded_attempt({"status": "intent"} | attempt) for attempt in _OBJECTS.decode(value))
 
     @property  # type: ignore[misc] # a member there
     def preimage(self) -> dict[str, Any]:
@@ -114,7 +114,8 @@ _tags: Final = RecordedJob.__dict__["tags"].__get__
 
 class _Status(msgspec.Struct, gc=False):
     number: int
-    status: JobStatus
+    status: JobStatus = JobStatus.INTENT
+    """What is not said is in doubt: the engine will be asked."""
 
 
 def _number(one: _Status) -> int:

@@ -135,7 +135,7 @@ def model(state: State, lock: Lock | None, address: str) -> TrainedModel:
 
 
 def as_csv(rows: Sequence[TrainedModel]) -> str:
-    """Return rows as CSV. Text that a spreadsheet would take for a formula gets a `'` before it."""
+    """Return rows as CSV. Text that a spreadsheet would take for a formula gets a `'` before it, control characters are spelled out."""
     import csv
     import io
 
@@ -177,7 +177,9 @@ def _shell_name(row: TrainedModel) -> str:
 def _cell(value: Any) -> Any:
     if isinstance(value, (dict, list, tuple)):
         value = axis_text(value)
-    return f"'{value}" if isinstance(value, str) and value[:1] in set("=+-@\t\r\n") else value
+    if not isinstance(value, str):
+        return value
+    return printable(f"'{value}" if value[:1] in set("=+-@\t\r\n") else value)
 
 
 def _rows(state: State, lock: Lock | None) -> Iterator[TrainedModel]:
