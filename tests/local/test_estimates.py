@@ -1,5 +1,7 @@
 """What a plan says about the time and memory of local jobs."""
 
+import json
+
 import pytest
 
 from ftspec.server.trainers.local.resources import Shape, Work, estimate, memory_text, seconds_text
@@ -56,3 +58,35 @@ def test_times_are_said_as_people_say_them(low, high, text):
 def test_memory_is_said_in_gigabytes():
     """With a digit where it matters."""
     assert memory_text(0.52e9, 23.4e9) == "0.5 to 23 GB"
+
+
+def test_a_plan_says_what_local_jobs_take_and_how_sure_it_is(tmp_path):
+    """Calculated from the headers of a base in the project, then measured; a base elsewhere is not looked at."""
+    from ftspec.pipeline.local_estimates import local_estimates
+    from ftspec.pipeline.public import plan
+
+    folder = tmp_path / "models" / "small"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"hidden_size": 64, "num_hidden_layers": 2, "vocab_size": 800}))
+    header = json.dumps({"__metadata__": {}, "w": {"dtype": "F32", "shape": [100, 1000], "data_offsets": [0, 0]}}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    row = {"messages": [{"role": "user", "content": "where is my parcel"}, {"role": "assistant", "content": "shipping"}]}
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps({**row, "id": n}) + "\n" for n in range(20)))
+    spec = """
+ftspec: 1
+engines: {local: {type: local, models: {small: models/small}}}
+datasets: {t: {path: t.jsonl, split: {train: 0.8, validation: 0.2}}}
+experiments: {a: {engine: local, base_model: small, train: t.train, validation: t.validation, matrix: {seed: [1, 2]}}}
+"""
+    (tmp_path / "ftspec.yaml").write_text(spec)
+    (line,) = local_estimates(plan(root=tmp_path))
+    assert line.startswith("local: 2 jobs of `small`: up to ")
+    assert line.endswith("GB (calculated for a CPU; `ftspec calibrate small` measures this machine)")
+    measured = {"base": "small", "method": "supervised", "full": False, "device": "cpu", "seconds": 1, "tokens": 100, "memory": 1e9}
+    (tmp_path / ".ftspec" / "local").mkdir(parents=True)
+    (tmp_path / ".ftspec" / "local" / "measured.jsonl").write_text(json.dumps(measured) + "\ntorn")
+    (line,) = local_estimates(plan(root=tmp_path))
+    assert line.endswith("0.8 to 1.3 GB (from 1 measured job)")
+    (tmp_path / "ftspec.yaml").write_text(spec.replace("models/small", "../elsewhere"))
+    (tmp_path / ".ftspec" / "local" / "measured.jsonl").unlink()
+    assert "not known before one ran" in local_estimates(plan(root=tmp_path))[0]

@@ -91,3 +91,18 @@ def test_workers_get_no_keys_and_their_share_of_threads(tmp_path, monkeypatch):
         assert time.monotonic() < end
         time.sleep(0.05)
     assert (tmp_path / "seen").read_text() == "3 5"
+
+
+def test_a_submission_that_is_refused_is_said_once_and_tried_again(tmp_path):
+    """The job waits, its events say for what, and it goes on when the backend takes it."""
+    python = tmp_path / "python"
+    drive = Drive(tmp_path, Settings(python=str(python)), 60)
+    run = drive.job("a", steps=1)
+    drive.reconciler.sweep()
+    (said,) = run.events()
+    assert said.level == "warn"
+    assert "cannot be submitted yet" in said.message
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    drive.until(run.result)
+    assert run.handle()["submission"] == 1

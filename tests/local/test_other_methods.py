@@ -37,7 +37,7 @@ def test_reinforcement_raises_the_reward(opened, method):
     local = opened(micro_batch=64)
     hyper = method("reinforcement", n_epochs=2, learning_rate=0.05, batch_size=4, max_length=90)
     hyper["reinforcement"]["grader"] = GRADER
-    job = local.finished(local.create(tasks(24), tasks(4), method=hyper)["id"])
+    job = local.finished(local.create(tasks(26), tasks(4), method=hyper)["id"])
     rewards = [event["data"]["train_mean_reward"] for event in local.events(job["id"]) if "train_mean_reward" in event["data"]]
     assert len(rewards) == 12
     assert sum(rewards[-4:]) > sum(rewards[:4])

@@ -18,6 +18,7 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 
 from ftspec.server.trainers.base import ChatToken, Completion, Problem, TrainerRefusal
+from ftspec.server.trainers.local.executors.local import inherited
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -99,7 +100,7 @@ class Answerer:
                 raise AnswererGone from None
 
     def _start(self) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": str(self._threads), "PYTHONUNBUFFERED": "1"}
+        environment = {**inherited(os.environ), "OMP_NUM_THREADS": str(self._threads), "PYTHONUNBUFFERED": "1"}
         with self._log_file.open("ab") as errors:
             self._child = subprocess.Popen(  # noqa: S603 the user's interpreter
                 [self._python, "-m", "ftspec.server.trainers.local.answer"],

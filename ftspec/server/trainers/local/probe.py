@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftspec.server.durable import write_durably
+from ftspec.server.trainers.local.executors.local import inherited
 
 if TYPE_CHECKING:
     from ftspec.server.trainers.local.settings import Base
@@ -58,7 +59,7 @@ def ask(base: Base, *, python: str, cache: Path) -> Facts:
 
 def _asked(base: Base, python: str) -> Facts:
     command = [python, "-m", __name__, json.dumps(base.wire())]
-    environment = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1"}
+    environment = {**inherited(os.environ), "HF_HUB_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1"}
     try:
         done = subprocess.run(command, capture_output=True, env=environment, timeout=_SECONDS, check=False)  # noqa: S603 the user's interpreter
         return Facts(**json.loads(done.stdout.splitlines()[-1]))

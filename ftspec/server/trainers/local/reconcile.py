@@ -128,6 +128,10 @@ class Reconciler:
             placed = self._executor.submit(submission, slot=slot)
         except OSError as error:  # the backend is away: the next sweep tries again, under the same name
             log.warning("cannot submit", extra={"job": run.path.name, "error": type(error).__name__})
+            words = f"The job cannot be submitted yet: {error}"[:300]
+            if handle.get("refused") != words:
+                run.say(words, now=self._now(), level="warn")
+                run.set_handle({**handle, "refused": words})
             return
         run.set_handle({**handle, "handle": dict(placed)})
         log.info("submitted", extra={"job": run.path.name, "submission": submission.name})

@@ -136,9 +136,15 @@ def train(task: Task, watch: Watch) -> int:
     """Train to the end, or until the watch stops it; return the last step."""
     trainer = {"supervised": _supervised, "dpo": _preference, "reinforcement": _reinforcement}[task.method](task)
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(_Reporter(task, watch, lambda: trainer))
+    reporter = _Reporter(task, watch)
+    trainer.add_callback(reporter)
     trainer.train(resume_from_checkpoint=str(task.resume) if task.resume else None)
-    return int(trainer.state.global_step)
+    last = int(trainer.state.global_step)
+    if not reporter.stopped and reporter.kept != last:  # an epoch that ended off its steps (rows left over), or a resumed last step
+        folder = task.work / "last"
+        trainer.save_model(str(folder))
+        watch.saved(last, folder, epoch_ends=True)
+    return last
 
 
 def _arguments(kind: Any, task: Task, **more: Any) -> Any:
@@ -241,15 +247,17 @@ def _reinforcement(task: Task) -> Any:
 class _Reporter(TrainerCallback):  # type: ignore[misc, unused-ignore]
     """Decides when to evaluate, save and stop, and tells the watch."""
 
-    def __init__(self, task: Task, watch: Watch, trainer: Callable[[], Any]) -> None:
+    def __init__(self, task: Task, watch: Watch) -> None:
         self._task = task
         self._watch = watch
-        self._trainer = trainer
+        self.stopped = False
+        self.kept: int | None = None
+        """The last step whose weights were kept."""
         self._every = task.settings.get("eval_interval")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 transformers' signature
         if self._watch.step(state.global_step, state.max_steps):
-            control.should_training_stop = True
+            control.should_training_stop = self.stopped = True
             control.should_save = True
         if self._epoch_ends(state):
             control.should_save = False  # `on_epoch_end` saves, once the epoch is evaluated
@@ -273,7 +281,9 @@ class _Reporter(TrainerCallback):  # type: ignore[misc, unused-ignore]
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 transformers' signature
         folder = self._task.work / f"checkpoint-{state.global_step}"
-        self._watch.saved(state.global_step, folder, epoch_ends=self._epoch_ends(state))
+        ends = self._epoch_ends(state)
+        self.kept = state.global_step if ends else self.kept
+        self._watch.saved(state.global_step, folder, epoch_ends=ends)
 
     def _epoch_ends(self, state: Any) -> bool:
         per_epoch = math.ceil(state.max_steps / self._task.settings["n_epochs"])
