@@ -56,7 +56,7 @@ def command(
     if as_json:
         _show_json(records)
     else:
-        _show(loaded, records, detailed=bool(select) and len(records) <= _DETAILS, ask=not offline)
+        _show(loaded, records, state, detailed=bool(select) and len(records) <= _DETAILS, ask=not offline)
     if asked is not None:
         for engine, trouble in asked.refreshed.trouble.items():
             _console.warn(f"`{engine}` could not be asked: {printable(trouble)}")
@@ -108,7 +108,7 @@ def _tell(asked: Asked) -> None:
         _console.warn(note)
 
 
-def _show(loaded: Loaded, records: list[RecordedJob], *, detailed: bool, ask: bool) -> None:
+def _show(loaded: Loaded, records: list[RecordedJob], state: State, *, detailed: bool, ask: bool) -> None:
     from ftspec.render.jobs import JobLine, jobs_text
 
     if not records:
@@ -120,11 +120,14 @@ def _show(loaded: Loaded, records: list[RecordedJob], *, detailed: bool, ask: bo
     )
     for record in records if detailed else ():
         _console.out()
-        _details(loaded, record, ask=ask)
+        _details(loaded, record, state, ask=ask)
 
 
-def _details(loaded: Loaded, record: RecordedJob, *, ask: bool) -> None:
+def _details(loaded: Loaded, record: RecordedJob, state: State, *, ask: bool) -> None:
+    from ftspec.state.pace import expected_finish
+
     last = record.last
+    finish = None if last.estimated_finish else expected_finish(record, state.jobs.values())
     rows: list[tuple[str, object]] = [
         ("key", record.key),
         ("engine", f"{record.engine} ({record.scope})"),
@@ -133,6 +136,7 @@ def _details(loaded: Loaded, record: RecordedJob, *, ask: bool) -> None:
         ("created", last.created_at),
         ("finished", last.finished_at),
         ("done about", last.estimated_finish if not last.status.terminal else None),
+        ("done about", f"{finish}, by how long jobs like it took" if finish else None),
         ("trained tokens", f"{last.trained_tokens:,}" if last.trained_tokens is not None else None),
         ("cost", f"{last.cost:,.2f} {last.currency}" if last.cost is not None else None),
         ("bought by", last.by),

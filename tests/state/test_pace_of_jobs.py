@@ -1,0 +1,39 @@
+"""How long a job takes, by jobs like it."""
+
+from __future__ import annotations
+
+import pytest
+
+from ftspec.record import Attempt, JobStatus, RecordedJob
+from ftspec.state.pace import expected_finish
+
+
+def job(status="succeeded", *, tokens=1000, finished=None, model="m", engine="e", created="2026-11-20T10:00:00Z"):
+    attempt = Attempt(
+        number=1, status=JobStatus(status), created_at=created, finished_at=finished, estimated_tokens=tokens, base_model=model
+    )
+    preimage = {"base_model": model, "method": "supervised"}
+    return RecordedJob(key=f"{status}{finished}{tokens}", address="t", engine=engine, scope="s", attempts=(attempt,), preimage=preimage)
+
+
+HISTORY = [job(finished=f"2026-11-20T10:0{minutes}:00Z") for minutes in (1, 2, 9)]
+
+
+def test_the_median_of_jobs_like_it_decides():
+    """Two minutes for a thousand tokens: four for two thousand."""
+    assert expected_finish(job("running", tokens=2000), HISTORY) == "2026-11-20T10:04:00Z"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [job("running", model="other"), job("running", engine="other"), job("running", tokens=None), job("running", created=None), HISTORY[0]],
+    ids=["model", "engine", "tokens", "not created", "finished"],
+)
+def test_what_nothing_is_known_about_is_not_guessed(asked):
+    """Another model or engine, unknown tokens, no begin, or an end already: no time."""
+    assert expected_finish(asked, HISTORY) is None
+
+
+def test_jobs_that_failed_say_nothing():
+    """Only jobs that succeeded are a measure."""
+    assert expected_finish(job("running"), [job("failed", finished="2026-11-20T10:01:00Z")]) is None
