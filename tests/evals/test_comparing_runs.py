@@ -232,6 +232,44 @@ tri, 3 seeds
 """)
 
 
+def test_every_row_stands_beside_its_own_figures() -> None:
+    """Checkpoints have a column, other models a group, and a parent its place among its children."""
+    grid = [
+        BASE,
+        run("parent", 20, base="base", axes={"seed": 1}),
+        run("child", 35, base="parent", axes={"beta": 0.1}),
+        run("step", 10, base="base", axes={"beta": 0.2}, step=7),
+        run("plain", 5, base="base", model="a-model"),
+    ]
+    assert to_text(compare(grid)).split("\n\n")[1] == snapshot("""\
+              mean  95 %       vs base     verdict  p
+base
+  base        0.05  0.01-0.17
+tri
+  beta  step
+              0.50  0.35-0.65  +0.45 18:0  better   <0.001
+   0.1        0.88  0.74-0.95  +0.38 15:0  better   <0.001
+   0.2     7  0.25  0.14-0.40  +0.20 8:0   better   0.016
+models
+  a-model     0.12  0.05-0.26  +0.07 3:0   same     0.250\
+""")
+    text = to_text(compare([*GRID, grid[2]], by="beta"))
+    assert "by beta\n  beta=0.1" in text
+    assert "tri, 3 jobs each" in text
+
+
+def test_a_table_that_is_too_wide_leaves_the_seeds_to_full() -> None:
+    """A usual grid fits 80 columns; with longer names the spread of the seeds goes first, and the note says where it is."""
+    usual, wide = (
+        to_text(compare([BASE, *(run(f"r{s}", 30 + s, base="base", axes={"base_model": name, "epochs": 3, "seed": s}) for s in (1, 2))]))
+        for name in ("sandbox-small", "a-base-model-2026-01-01")
+    )
+    assert "seeds " in usual.split("\n")[2]
+    assert "seeds " not in wide.split("\n")[2]
+    assert "note: `--full` shows every seed" in wide
+    assert max(len(line) for line in [*usual.split("\n"), *wide.split("\n")]) <= 80
+
+
 def test_foreign_text_is_printable_in_every_rendering() -> None:
     """Escapes and formulas of models and answers do nothing."""
     evil = run("evil\x1b[31m", 30, base="base", axes={"epochs": 1}, model="=cmd()\x1b")
