@@ -116,7 +116,7 @@ def campaign(root: Path, ftspec, no_bug, target: str, rounds: int, seed: int) ->
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_few_mutations_of_every_file_are_survived(target, bought, ftspec, no_bug):
     """A taste of the campaign, for every file that a pull request can change."""
-    campaign(bought, ftspec, no_bug, target, 12, 7)
+    campaign(bought, ftspec, no_bug, target, 6, 7)
 
 
 @pytest.mark.slow

@@ -1,0 +1,144 @@
+"""A canary key through the whole command line: it reaches the engine it is for, and nothing else."""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import threading
+from urllib.parse import quote
+
+import pytest
+
+from ftspec.testing.faulty import Fault, FaultyServer
+
+KEY = "Zq9canaryX7mustNotAppear0123456789abcdefCRET"
+FORMS = (
+    *(KEY, KEY[:16], KEY[-12:], quote(KEY), KEY.encode().hex()),
+    *(base64.b64encode(before + KEY.encode()).decode()[12:44] for before in (b"", b":", b"Bearer ")),
+)
+COMMANDS = (
+    *(
+        ["status"],
+        ["events", "e/seed=1"],
+        ["doctor"],
+        ["chat", "e/seed=1", "hello"],
+        ["import", "--list"],
+        ["plan", "--refresh", "-o", "p.json"],
+    ),
+    *(["state", "show", "*"], ["status", "--json"], ["models", "--json"], ["lock"]),
+)
+
+
+def spec(base_url: str, *, kind: str = "openai-compatible", key: str = "CANARY_KEY", more: str = "") -> str:
+    """Return a spec of two jobs on one engine."""
+    return (
+        f'ftspec: 1\nproject: canary\n{more}engines: {{mine: {{type: {kind}, base_url: "{base_url}", api_key_env: {key}}}}}\n'
+        "datasets: {rows: {path: rows.jsonl, format: chat}}\ndefaults: {engine: mine}\n"
+        'experiments: {e: {train: rows, base_model: base-small, suffix: "s{seed}", matrix: {seed: [1, 2]}}}\n'
+    )
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "html after",
+        "400",
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("reset after", "cut after", "429 money", "strange status")),
+    ],
+)
+def test_the_key_is_in_no_output_and_no_file(kind, project, ftspec, monkeypatch):
+    """Stdout, stderr, state, lock, plan file and everything under the project, plain or encoded."""
+    monkeypatch.setenv("CANARY_KEY", KEY)
+    with FaultyServer([Fault(kind, on="POST /fine_tuning/jobs")], key=KEY) as server:
+        (project / "ftspec.yaml").write_text(spec(server.base_url))
+        said = [ftspec(*words).said for words in (["apply", "-y"], *COMMANDS)]
+        assert {request.headers.get("authorization") for request in server.requests} == {f"Bearer {KEY}"}
+    kept = [path.read_bytes().decode("latin-1") for path in project.rglob("*") if path.is_file()]
+    everything = "\n".join([*said, *kept])
+    assert "canary" in everything  # the project's name: there was something to look at
+    assert [form for form in FORMS if form in everything] == []
+
+
+@pytest.fixture
+def stranger():
+    """Return the origin of a server that nobody asked for, and what it got."""
+    got = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def _take(self):
+            got.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        do_GET = do_POST = _take  # noqa: N815 the library's names
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server.server_address[1], got
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "https://api.openai.com.:PORT/v1",
+            "https://API.openai.com/v1",
+            "https://api.op\u0435nai.com/v1",
+            "https://api.openai.com.evil.test/v1",
+        ),
+        *("https://api.openai.com@127.0.0.1:PORT/v1", "http://2130706433:PORT/v1", "http://0x7f.1:PORT/v1", "http://0.0.0.0:PORT/v1"),
+        *("http://[::ffff:127.0.0.1]:PORT/v1", "http://127.0.0.1:PORT/#@api.openai.com", "http://127.0.0.1:PORT\\\\@api.openai.com/v1"),
+        *("http://localhost.evil.test:PORT/v1", "https://${HOST}/v1", "{HOST}", "file:///etc/passwd", "https://api.openai.com:444/v1"),
+    ],
+)
+@pytest.mark.parametrize("through", ["spec", pytest.param("vars", marks=pytest.mark.slow), pytest.param("include", marks=pytest.mark.slow)])
+def test_no_spelling_of_an_address_moves_the_key(url, through, project, ftspec, monkeypatch, stranger):
+    """Refused before anything is sent, wherever in the spec it stands."""
+    port, got = stranger
+    url = url.replace("PORT", str(port))
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("HOST", f"127.0.0.1:{port}")
+    text = spec(url, kind="openai", key="OPENAI_API_KEY").replace("base-small", "gpt-4.1-mini-2025-04-14")
+    if through == "vars":
+        text = spec("{address}", kind="openai", key="OPENAI_API_KEY", more=f'vars: {{address: "{url}"}}\n')
+    if through == "include":
+        engines = next(line for line in text.split("\n") if line.startswith("engines:"))
+        text = text.replace(engines, "include: other.yaml")
+        (project / "other.yaml").write_text(engines + "\n", encoding="utf-8")
+    (project / "ftspec.yaml").write_text(text, encoding="utf-8")
+    ran = ftspec("apply", "-y")
+    assert ran.code == 1, ran.said
+    assert "bug in ftspec" not in ran.said
+    assert KEY[:16] not in ran.said
+    assert got == []
+    assert not list((project / "state").glob("*.jsonl"))
+
+
+def test_a_redirect_from_a_trusted_origin_is_not_followed(project, ftspec, monkeypatch, stranger):
+    """Neither the key nor a row of data arrives at where the engine points."""
+    port, got = stranger
+    monkeypatch.setenv("CANARY_KEY", KEY)
+    with FaultyServer([Fault("redirect", on="POST /files", value=f"http://127.0.0.1:{port}/v1", times=5)], key=KEY) as server:
+        (project / "ftspec.yaml").write_text(spec(server.base_url))
+        ran = ftspec("apply", "-y", "--no-wait")
+    assert got == []
+    assert ran.code != 0
+
+
+def test_ambient_variables_move_nothing(project, ftspec, monkeypatch, stranger):
+    """Proxies, base URLs and headers of other tools are ignored, with a warning."""
+    port, got = stranger
+    monkeypatch.setenv("CANARY_KEY", KEY)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "OPENAI_BASE_URL"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
+    with FaultyServer(key=KEY) as server:
+        (project / "ftspec.yaml").write_text(spec(server.base_url))
+        assert ftspec("apply", "-y").code == 0
+    assert got == []
