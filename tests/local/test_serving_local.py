@@ -52,6 +52,10 @@ def test_a_killed_server_loses_nothing(tmp_path, tiny, data):
     try:
         body = {"model": "tiny", "training_file": served.upload(data("tickets", 24)), "method": {"type": "supervised"}}
         jobs = [served.ask("POST", "/fine_tuning/jobs", {**body, "seed": seed})["id"] for seed in (1, 2)]
+        end, handle = time.monotonic() + 240, tmp_path / "root" / "runs" / jobs[0] / "handle.json"
+        while not (handle.exists() and json.loads(handle.read_text())["handle"]):  # killed before, a second worker would fence the first
+            assert time.monotonic() < end
+            time.sleep(0.05)
         served.stop(signal.SIGKILL)
         served.start()
         end = time.monotonic() + 240
