@@ -69,7 +69,7 @@ def gleu(text: str, reference: str) -> float:
 
 def meteor(text: str, reference: str) -> float:
     """Return nltk's METEOR over white-space tokens."""
-    from nltk.translate.meteor_score import single_meteor_score  # type: ignore[import-not-found,unused-ignore]
+    from nltk.translate.meteor_score import single_meteor_score
 
     return float(single_meteor_score(reference.split(), text.split()))
 
@@ -77,7 +77,7 @@ def meteor(text: str, reference: str) -> float:
 def meteor_available() -> bool:
     """Whether nltk and its WordNet data are installed."""
     try:
-        from nltk.corpus import wordnet  # type: ignore[import-not-found,unused-ignore]
+        from nltk.corpus import wordnet
 
         wordnet.synsets("word")
     except (ImportError, LookupError):
