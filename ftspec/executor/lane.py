@@ -22,7 +22,7 @@ from ftspec.executor.lookup import Absent, Doubt, Verdict, look_up
 from ftspec.executor.matching import SKEW, Match, OpenIntent, open_intent
 from ftspec.executor.polling import Watcher
 from ftspec.executor.result import DuplicateJob
-from ftspec.executor.sweep import Doubled, Ours, Sweeper, recent
+from ftspec.executor.sweep import Ours, Sweeper, Swept, recent
 from ftspec.executor.watch import Look, Watched
 from ftspec.record import JobError, JobStatus, Origin
 from ftspec.state.base import JobFact
@@ -362,7 +362,7 @@ class Lane:
 
     # Duplicates
 
-    def _swept(self, found: list[Doubled]) -> None:
+    def _swept(self, found: Swept) -> None:
         self._sweeping = False
         for one in self._sweeper.learn(found):
             ours = self._sweeper.ours[one.key]

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 PAUSES = (0.0, 30.0, 120.0)
 """Seconds after the last launch at which an engine is swept: lists lag, and the other clone may still be at it."""
 
+AGAIN = 4
+"""How often a sweep is made again because its list broke off."""
+
 _STARTED = JobStatus.RUNNING.rank
 
 
@@ -54,15 +57,20 @@ class Doubled:
     facts: tuple[JobFact, ...]
 
 
-async def sweep(ours: Mapping[str, Ours], *, engine: Engine, clock: Clock) -> list[Doubled]:
-    """Return the keys (of `ours`) that have more than one job on the engine, after cancelling what may be cancelled.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What one sweep found. Not `complete`: the list broke off, so there may be more."""
 
-    Writes nothing. A list that breaks off proves nothing and loses nothing: what it shows is treated.
-    """
+    doubled: tuple[Doubled, ...] = ()
+    complete: bool = True
+
+
+async def sweep(ours: Mapping[str, Ours], *, engine: Engine, clock: Clock) -> Swept:
+    """Find the keys (of `ours`) that have more than one job on the engine, and cancel what may be cancelled. Writes nothing."""
     try:
         listing = await engine.find_jobs(since=int(min(one.created_at for one in ours.values())) - DAY)
     except EngineError:
-        return []
+        return Swept(complete=False)
     by_key: dict[str, dict[str, ObservedJob]] = {}
     for job in listing.items:
         key = job.metadata.get(LABEL)
@@ -75,7 +83,7 @@ async def sweep(ours: Mapping[str, Ours], *, engine: Engine, clock: Clock) -> li
         live = [job for job in jobs.values() if job.id == one.job_id or job.status not in {JobStatus.CANCELLED, JobStatus.FAILED}]
         if len(live) > 1:
             doubled.append(await _decide(one, sorted(live, key=seniority), engine=engine, clock=clock))
-    return doubled
+    return Swept(doubled=tuple(doubled), complete=listing.complete)
 
 
 async def _decide(one: Ours, jobs: list[ObservedJob], *, engine: Engine, clock: Clock) -> Doubled:
@@ -125,13 +133,13 @@ class Sweeper:
     def __init__(self, engine: Engine, *, clock: Clock, ours: dict[str, Ours]) -> None:
         self._engine, self._clock, self.ours = engine, clock, ours
         self._able = engine.profile.metadata and not engine.profile.unique_keys
-        self._done = 0
+        self._done = self._broken = 0
         self._seen: dict[str, tuple[str, ...]] = {}
 
     def add(self, one: Ours) -> None:
         """Take a job that was just bought: sweeping begins anew."""
         self.ours[one.key] = one
-        self._done = 0
+        self._done = self._broken = 0
 
     def due(self, *, wait: bool) -> bool:
         """Whether another sweep should be made; without `wait` only the first."""
@@ -142,17 +150,20 @@ class Sweeper:
         """Whether the sweep that is due need not be waited for once everything else is done."""
         return self._done > 0
 
-    async def sweep(self) -> list[Doubled]:
+    async def sweep(self) -> Swept:
         """Wait until the next sweep is due, and make it."""
         before = PAUSES[self._done - 1] if self._done else 0.0
-        await self._clock.sleep(PAUSES[self._done] - before)
+        await self._clock.sleep(2.0**self._broken if self._broken else PAUSES[self._done] - before)
         return await sweep(dict(self.ours), engine=self._engine, clock=self._clock)
 
-    def learn(self, found: list[Doubled]) -> list[Doubled]:
-        """Return what is new of what a sweep found."""
-        self._done += 1
+    def learn(self, swept: Swept) -> list[Doubled]:
+        """Return what is new of what a sweep found. One whose list broke off is made again, a few times."""
+        if swept.complete or self._broken >= AGAIN:
+            self._done, self._broken = self._done + 1, 0
+        else:
+            self._broken += 1
         new = []
-        for one in found:
+        for one in swept.doubled:
             ids = (one.kept.id, *one.cancelled, *one.extra)
             if self._seen.get(one.key) != ids:
                 self._seen[one.key] = ids

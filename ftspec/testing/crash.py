@@ -128,6 +128,7 @@ def begin(project: Path, fatal: int | None = None) -> int:
     if child:
         return child
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started us may have had it ignored
         os.chdir(project)
         output = os.open(".output", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(output, 1)

@@ -178,7 +178,7 @@ def scenario(seed: int) -> Scenario:
     )
     rival = dice.uniform(0, 5) if sometimes() < 0.1 and not rules.drops_metadata and metadata else None
     if rival is not None:
-        weather.lag = weather.hidden = weather.late = 0.0
+        weather.lag = weather.hidden = weather.late = weather.incomplete = 0.0
     runs = [
         Mishap(
             kill_step=dice.randint(1, 60) if sometimes() < 0.45 else None,

@@ -315,6 +315,7 @@ class Simulation:
                             state=state,
                             writer=writer,
                             clock=run.process,
+                            force=True,  # a rival's job was made from another copy of the file
                         )
                     elif not self.account.pending:
                         self.tell(f"person: {record.address} is absent")

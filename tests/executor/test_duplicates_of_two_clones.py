@@ -113,6 +113,46 @@ def test_an_engine_that_cannot_be_listed_is_not_swept():
     assert result.duplicates == ()
 
 
+def test_a_sweep_whose_list_breaks_off_is_made_again():
+    """The duplicate is on a page that did not come at first: found once a list is whole."""
+
+    class Torn(Blind):
+        async def create_job(self, request):
+            job = await super().create_job(request)
+            self.account.jobs[job.id].starts = 0.0
+            return job
+
+        async def find_jobs(self, **how):
+            listing = await super().find_jobs(**how)
+            if self.lists == 2:
+                raise EngineError("bad gateway")
+            return type(listing)(items=(), complete=False) if self.lists in {3, 4} else listing
+
+    bench = Bench(rules=Rules())
+    bench.account.training = (500.0, 600.0)
+    bench.execute(options=ApplyOptions(wait=False))
+    bench.sim._pass(5)
+    _, result = second_clone(bench, Torn, wait=False)
+    assert len(result.duplicates) == 1
+
+
+def test_a_list_that_never_comes_whole_is_given_up():
+    """Sweeping does not hold up an apply for ever; what was shown was treated."""
+
+    class Torn(SimulatedEngine):
+        lists = 0
+
+        async def find_jobs(self, **how):
+            self.lists += 1
+            return type(await super().find_jobs(**how))(items=(), complete=False)
+
+    bench = Bench(rules=Rules())
+    engine = Torn(bench.account, bench.process, lambda _what: None)
+    result = bench.execute(engine=engine, options=ApplyOptions(wait=False))
+    assert result.launched == ("grid/seed=1",)
+    assert 3 < engine.lists < 12
+
+
 def test_the_next_run_finds_the_duplicate_of_a_run_that_died():
     """Killed between buying and sweeping: the next apply of that clone looks at the jobs of the last day."""
     bench = Bench(rules=Rules(), wish=Wish(seeds=2))

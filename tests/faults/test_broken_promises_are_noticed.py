@@ -120,7 +120,7 @@ def test_not_sweeping_leaves_the_duplicates_of_two_clones(monkeypatch):
     """Without the sweep (and without a look before buying) two clones that start together both pay."""
 
     async def blind(*_, **__):
-        return []
+        return sweep.Swept()
 
     monkeypatch.setattr(sweep, "sweep", blind)
     monkeypatch.setattr("ftspec.executor.census.Census.already", lambda self, key: None)
