@@ -223,8 +223,8 @@ class Lane:
 
     def _await_slot(self, *, wait: bool) -> None:
         now = self._census.now()
-        at = self._queue.next_at(now)
-        self.next_slot_at = None if at is None else rfc3339(at)
+        at, latest = self._queue.next_at(now), self._queue.promised_at(now)
+        self.next_slot_at = None if latest is None else rfc3339(latest)
         why = self._queue.why(now)
         if (why, self.next_slot_at) != self._told:
             self._told = (why, self.next_slot_at)

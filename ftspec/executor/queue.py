@@ -70,6 +70,15 @@ class Queue:
             at = max(at, today[-per_day] + DAY + MARGIN)
         return at or None
 
+    def promised_at(self, now: float) -> float | None:
+        """Return when a slot will be free at the latest, to be shown; `None`: nobody knows.
+
+        A daily limit of the engine's own also counts jobs that we do not see. One of those may be older
+        than all that we see, so it is tried earlier.
+        """
+        today = self._today(now) if self.closed_by == "daily" else []
+        return today[0] + DAY + MARGIN if today else self.next_at(now)
+
     def why(self, now: float) -> str:
         """Return what holds launches back, as a phrase."""
         if self.closed_by is not None:

@@ -122,6 +122,17 @@ def test_a_refusal_closes_the_queue_and_one_launch_finds_out_whether_it_is_open(
     assert queue.free(NOW + 5000) is None
 
 
+def test_a_daily_limit_of_the_engine_ends_at_the_latest_a_day_after_the_oldest_job_of_the_day():
+    """That time is shown; tries before it cost nothing, because jobs that nobody sees here may count too."""
+    queue = queue_of(Limits(), recorded=[], listed=[job("a", ago=DAY - 7200), job("b", ago=60), job("old", ago=DAY + 600)], now=NOW)
+    queue.refused("daily", NOW, None)
+    assert queue.promised_at(NOW) == NOW + 7200 + MARGIN
+    assert queue.next_at(NOW) == NOW + 900
+    bare = Queue(limits=Limits())
+    bare.refused("daily", NOW, None)
+    assert bare.promised_at(NOW) == bare.next_at(NOW) == NOW + 900
+
+
 def test_a_server_that_says_how_long_to_wait_is_believed():
     """`retry-after` lengthens a pause and never shortens it."""
     queue = Queue(limits=Limits())
