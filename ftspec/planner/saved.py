@@ -156,7 +156,8 @@ def check(saved: SavedPlan, fresh: Plan, state: State, *, request_of: RequestOf)
         # One that is not wanted any more (its job failed, say) is only less to do.
         changed = [one for one in saved.evals if one.key not in by_key and (one.eval, one.address) in evals]
         problems += [f"eval `{printable(one.eval)}` changed" for one in changed]
-    return list(dict.fromkeys(problems))
+    # A plan file is foreign: whatever of it is in a sentence must not speak to a terminal.
+    return list(dict.fromkeys(map(printable, problems)))
 
 
 def restricted(saved: SavedPlan, fresh: Plan, request: PlanRequest) -> Plan:

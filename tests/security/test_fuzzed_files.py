@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import time
@@ -78,6 +79,10 @@ def mutated(choose: Random, content: bytes) -> bytes:
     return content
 
 
+ROUNDS = int(os.environ.get("FTSPEC_FUZZ_ROUNDS", "60"))
+"""Mutations of each file in the slow campaign; a night's worth is 5,000."""
+
+
 @pytest.fixture
 def bought(project, ftspec):
     """Return a project with everything: state as base files and as a segment, a lockfile, a saved plan."""
@@ -123,7 +128,7 @@ def test_a_few_mutations_of_every_file_are_survived(target, bought, ftspec, no_b
 @pytest.mark.parametrize("target", TARGETS)
 def test_many_mutations_of_every_file_are_survived(target, bought, ftspec, no_bug):
     """The campaign."""
-    campaign(bought, ftspec, no_bug, target, 400, 1)
+    campaign(bought, ftspec, no_bug, target, ROUNDS, 1)
 
 
 def test_a_base_record_whose_attempts_are_wrong_is_named(bought, ftspec):
