@@ -181,14 +181,14 @@ class _Cells:
         self.compiler = _compiler(whole, name, variant, cells)
         self.chain: Chain | None = None
         self.broken = False
+        self.unknown: set[str] = set()
 
     def jobs(self) -> list[tuple[int, DesiredJob]] | None:
         """Return each job with the position of its cell."""
         base_model = self.base_models()
         fields = self.fields(base_model)
-        self.whole.problems.extend(self.compiler.problems)
         if self.broken:
-            return None
+            return self.nothing()
         constants = {name: one.value for name, one in fields.items() if isinstance(one, Constant)}
         varying = {name: column(one, self.cells) for name, one in fields.items() if isinstance(one, Varying)}
         for name in ("engine", "base_model", "train"):
@@ -197,12 +197,17 @@ class _Cells:
         varying["axes"] = self.axes()
         varying["address"] = self.addresses()
         if self.broken:
-            return None
+            return self.nothing()
+        self.whole.problems.extend(self.compiler.problems)
         names = tuple(varying)
         constants |= {"experiment": self.name, "origin": self.places, "suffix_is_identity": self.declared.suffix_is_identity}
         rows = zip(*varying.values(), strict=True)
         jobs = [DesiredJob(**constants, **dict(zip(names, row, strict=True))) for row in rows]
         return list(zip(self.positions, jobs, strict=True))
+
+    def nothing(self) -> None:
+        """Say why there are no jobs."""
+        self.whole.problems.extend(self.compiler.problems)
 
     # Which model each cell trains
 
@@ -309,6 +314,7 @@ class _Cells:
             compiled = self.compiler.setting(path)
         except UnknownValue:
             self.broken = True
+            self.unknown.add(path)
             return Constant(None)
         return Constant(None) if compiled is None else self.checked(path, compiled)
 
@@ -371,6 +377,8 @@ class _Cells:
         self.whole.take(0)
 
     def missing(self, name: str) -> Compiled:
+        if name in self.unknown:
+            return Constant("")
         what = "no engine is chosen" if name == "engine" else f"`{name}` is missing"
         hint = {"engine": "set `engine`, here or in `defaults`", "base_model": "add `base_model: MODEL`", "train": "add `train: DATASET`"}[
             name

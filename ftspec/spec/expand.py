@@ -80,6 +80,7 @@ class _Expansion:
             if len(self.problems) > MOST_PROBLEMS:
                 break
         jobs = [job for name in self.declared.experiments for job in self.done.get(name) or ()]
+        self.declared.broken.update(("experiments", name) for name, known in self.done.items() if known is None)
         self.unique(jobs)
         return jobs, self.problems
 
