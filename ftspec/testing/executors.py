@@ -4,15 +4,13 @@
         @pytest.fixture
         def settings(self) -> Settings: ...
 
-The toy (`python -m ftspec.testing.executors RUN_FOLDER`) is a worker like the real one: it takes
-attempts, checkpoints each step, stops when told, and ends with a value that depends on every step.
+The toy is `toy_worker`.
 """
 
 # ruff: noqa: S101 a conformance suite is made of assertions
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import signal
@@ -23,18 +21,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftspec.server.trainers.base import JobFailure
+from ftspec.server.trainers.local import claims
 from ftspec.server.trainers.local.executors import Submission, executor
 from ftspec.server.trainers.local.reconcile import Reconciler
 from ftspec.server.trainers.local.run import LocalRun
 from ftspec.server.trainers.run_folder import Result
+from ftspec.testing.toy_worker import TOY, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ftspec.server.trainers.local.settings import Settings
-
-TOY = "ftspec.testing.executors"
 
 
 class ExecutorConformance:
@@ -42,8 +39,6 @@ class ExecutorConformance:
 
     patience = 120.0
     """Seconds that anything may take."""
-    refuses_names_twice = True
-    """Whether a submission that was made already is recognised by its name."""
 
     @pytest.fixture
     def shared(self, tmp_path: Path) -> Path:
@@ -139,19 +134,29 @@ class ExecutorConformance:
         assert [run.newest_attempt() for run in runs] == [1] * 5
 
     def test_a_submission_made_twice_starts_one_worker(self, settings: Settings, shared: Path) -> None:
-        """A reply that was lost costs nothing: the name is known."""
-        if not self.refuses_names_twice:
-            pytest.skip("this executor has no names; attempts fence instead")
+        """A reply that was lost costs nothing: one worker takes it up, whatever was started."""
         run = Drive(shared, settings, self.patience).folder("a", steps=10)
         made = executor(settings)
-        submission = Submission(run=run.path, name=f"{run.path.name}-1", command=(sys.executable, "-m", TOY, str(run.path)), gpus=0)
-        first, second = made.submit(submission, slot=0), made.submit(submission, slot=0)
-        assert first == second
+        submission = Submission(run=run.path, number=1, command=(sys.executable, "-m", TOY, str(run.path), "1"))
+        handles = [made.submit(submission, slot=0), made.submit(submission, slot=0)]
         end = time.monotonic() + self.patience
-        while run.result() is None:
+        while (places := {made.poll(handle) for handle in handles}) != {"gone"}:
             assert time.monotonic() < end
+            assert "gone" not in places or run.result() is not None
             time.sleep(0.1)
         assert run.newest_attempt() == 1
+
+    def test_a_submission_that_was_given_up_never_begins(self, settings: Settings, shared: Path) -> None:
+        """What a cluster starts late, or once more, leaves the job to the submission after it."""
+        drive = Drive(shared, settings, self.patience)
+        run = drive.folder("a", steps=3)
+        assert claims.give_up(run.path, 1)
+        handle = drive.executor.submit(Submission(run=run.path, number=1, command=(sys.executable, "-m", TOY, str(run.path), "1")), slot=0)
+        end = time.monotonic() + self.patience
+        while drive.executor.poll(handle) != "gone":
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        assert run.newest_attempt() == 0
 
 
 class Drive:
@@ -163,11 +168,11 @@ class Drive:
         self.executor = executor(settings)
         self.reconciler = Reconciler(root, settings, self.executor, worker=worker)
 
-    def folder(self, name: str, *, steps: int, fails: bool = False, created_at: int = 0) -> LocalRun:
-        """Return the run folder of a toy job. Names are unique in the world: clusters remember them."""
+    def folder(self, name: str, *, steps: int, fails: bool = False, dies_at: int = 0, created_at: int = 0) -> LocalRun:
+        """Return the run folder of a toy job, whose first worker may die at a step. Names are unique in the world: clusters remember them."""
         run = self.reconciler.run(f"ftjob-{name}-{hashlib.sha256(str(self.root).encode()).hexdigest()[:12]}")
         run.create()
-        run.describe({"created_at": created_at, "steps": steps, "fails": fails})
+        run.describe({"created_at": created_at, "steps": steps, "fails": fails, "dies_at": dies_at})
         return run
 
     def job(self, name: str, **about: Any) -> LocalRun:
@@ -205,48 +210,3 @@ def _reached(run: LocalRun) -> int:
     """Return the last step that was saved."""
     resume = run.resume_folder()
     return resume[0] if resume else 0
-
-
-def value_of(steps: int) -> str:
-    """Return the value that a toy ends with."""
-    value = ""
-    for step in range(1, steps + 1):
-        value = hashlib.sha256(f"{value}{step}".encode()).hexdigest()
-    return value
-
-
-def main(path: Path) -> int:
-    """Work on a run folder like the real worker, with steps that take no time."""
-    if LocalRun(path).result() is not None or LocalRun(path).paused:
-        return 0
-    run = LocalRun(path)
-    number = run.begin_attempt(now=time.time())
-    told: list[int] = []
-    signal.signal(signal.SIGTERM, lambda *_: told.append(1))
-    about = run.description()
-    resume = run.resume_folder()
-    value = (resume[1] / "value").read_text() if resume else ""
-    for step in range(resume[0] + 1 if resume else 1, about["steps"] + 1):
-        time.sleep(0.05)
-        if run.newest_attempt() != number:
-            return 75
-        if run.result() is not None or run.paused or told:
-            run.end_attempt(number, "stopped")
-            return 0
-        value = hashlib.sha256(f"{value}{step}".encode()).hexdigest()
-        work = run.work_folder(number)
-        work.mkdir(exist_ok=True)
-        (work / "value").write_text(value)
-        run.keep_resume(step, work)
-    if about["fails"]:
-        run.finish(Result(status="failed", finished_at=int(time.time()), error=JobFailure(code="toy", message="as it should")))
-    else:
-        (path / "value").write_text(value)
-        run.finish(Result(status="succeeded", finished_at=int(time.time()), step=about["steps"]))
-    run.end_attempt(number, "ended")
-    return 0
-
-
-if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        sys.exit(main(Path(sys.argv[1])))

@@ -13,13 +13,13 @@ import pytest
 from ftspec.server.trainers.local.executors.local import inherited
 from ftspec.server.trainers.local.run import LocalRun
 from ftspec.server.trainers.local.settings import Settings
-from ftspec.testing.executors import Drive, ExecutorConformance, value_of
+from ftspec.testing.executors import Drive, ExecutorConformance
+from ftspec.testing.toy_worker import value_of
 
 
 class TestProcesses(ExecutorConformance):
     """One slot of this machine."""
 
-    refuses_names_twice = False
     pytestmark = pytest.mark.slow
 
     @pytest.fixture
@@ -54,10 +54,10 @@ def test_a_worker_outlives_a_killed_driver_and_is_adopted(tmp_path):
 def test_a_process_id_that_was_given_away_is_not_our_worker(tmp_path):
     """A handle holds the start time, too: another process under the same number is none of ours."""
     drive = Drive(tmp_path, Settings(), 10)
-    handle = {"pid": os.getpid(), "started": "1", "host": "h"}
+    handle = {"pid": os.getpid(), "started": "1", "host": os.uname().nodename, "run": str(tmp_path), "number": 1}
     assert drive.executor.poll(handle) == "gone"
     drive.executor.cancel(handle)
-    assert drive.executor.poll({"pid": os.getpid(), "started": None, "host": "h"}) == "gone"
+    assert drive.executor.poll({**handle, "started": None}) == "gone"
 
 
 def test_one_job_a_slot_in_the_order_of_purchase(tmp_path):
@@ -85,7 +85,7 @@ def test_workers_get_no_keys_and_their_share_of_threads(tmp_path, monkeypatch):
     show = "import os,pathlib; pathlib.Path('seen').write_text(os.environ['OMP_NUM_THREADS'] + ' ' + os.environ['CUDA_VISIBLE_DEVICES'])"
     from ftspec.server.trainers.local.executors import Submission
 
-    handle = drive.executor.submit(Submission(run=tmp_path, name="n", command=(sys.executable, "-c", show)), slot=1)
+    handle = drive.executor.submit(Submission(run=tmp_path, number=1, command=(sys.executable, "-c", show)), slot=1)
     end = time.monotonic() + 60
     while drive.executor.poll(handle) != "gone":
         assert time.monotonic() < end

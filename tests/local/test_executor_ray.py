@@ -127,10 +127,10 @@ def made(fake, host="127.0.0.1", **more):
 def test_a_name_that_ray_knows_is_not_submitted_twice(fake, tmp_path):
     """Resources reach Ray; a refused repetition is the first submission."""
     ray = made(fake, resources={"a100": 1})
-    submission = Submission(run=tmp_path, name="job-1", command=("python", "a b"), environment={"A": "b"}, cpus=3, gpus=1)
+    submission = Submission(run=tmp_path / "job", number=1, command=("python", "a b"), environment={"A": "b"}, cpus=3, gpus=1)
     assert ray.submit(submission, slot=0) == ray.submit(submission, slot=0) == {"job": "job-1"}
     _, body, token = fake.seen[0]
-    assert body["entrypoint"] == f"exec python 'a b' >> {tmp_path}/worker.log 2>&1"
+    assert body["entrypoint"] == f"exec python 'a b' >> {tmp_path}/job/worker.log 2>&1"
     assert (body["entrypoint_num_cpus"], body["entrypoint_num_gpus"], body["entrypoint_memory"]) == (3, 1, 2 * 1024**3)
     assert body["entrypoint_resources"] == {"a100": 1}
     assert body["runtime_env"]["env_vars"] == {"A": "b", "OMP_NUM_THREADS": "3"}

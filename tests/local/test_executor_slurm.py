@@ -11,7 +11,8 @@ import pytest
 
 from ftspec.server.trainers.local.executors.slurm import SlurmExecutor
 from ftspec.server.trainers.local.settings import Settings
-from ftspec.testing.executors import Drive, ExecutorConformance, value_of
+from ftspec.testing.executors import Drive, ExecutorConformance
+from ftspec.testing.toy_worker import value_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("slurm")]
 
@@ -188,7 +189,7 @@ def test_settings_become_arguments(tmp_path):
     settings = Settings(
         executor="slurm", memory_gb=1.5, time_limit=30, slurm={"partition": "gpu", "account": "a", "arguments": ["--nice=5"]}
     )
-    words = SlurmExecutor(settings)._arguments(Submission(run=tmp_path, name="n", command=("x",), cpus=4, gpus=1))
+    words = SlurmExecutor(settings)._arguments(Submission(run=tmp_path, number=1, command=("x",), cpus=4, gpus=1))
     assert {
         "--no-requeue",
         "--partition=gpu",

@@ -11,19 +11,20 @@ import logging
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ftspec.server.durable import exclusive
 from ftspec.server.trainers.base import JobFailure
+from ftspec.server.trainers.local import claims
 from ftspec.server.trainers.local.executors import Submission
 from ftspec.server.trainers.local.run import LocalRun
 from ftspec.server.trainers.run_folder import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from ftspec.server.trainers.local.executors import Executor
+    from ftspec.server.trainers.local.executors import Executor, Placement
     from ftspec.server.trainers.local.settings import Settings
 
 log = logging.getLogger("ftspec.server.local")
@@ -69,8 +70,8 @@ class Reconciler:
         for path in self._open.iterdir():
             run = self.run(path.name)
             handle = run.handle()
-            placement = self._executor.poll(handle["handle"]) if handle.get("handle") else "gone"
-            if placement != "gone":
+            placement = self._placement(run, handle)
+            if placement != "gone" or (_in_doubt(handle) and not run.paused):
                 taken.add(handle["slot"])
             if (result := run.result()) is not None:
                 self._settle(path, run, result, alive=placement != "gone")
@@ -79,10 +80,21 @@ class Reconciler:
         waiting.sort(key=lambda run: (run.description()["created_at"], run.path.name))
         for run in waiting:
             slot = next(number for number in range(len(taken) + 1) if number not in taken)
-            if self._executor.slots is not None and slot >= self._executor.slots:
-                return
+            if _in_doubt(handle := run.handle()):
+                slot = handle["slot"]  # a worker may be there already
+            elif self._executor.slots is not None and slot >= self._executor.slots:
+                continue
             self._submit(run, slot)
             taken.add(slot)
+
+    def _placement(self, run: LocalRun, handle: Mapping[str, Any]) -> Placement:
+        """Return where a worker is; once it is `gone`, none will begin any more under the same submission."""
+        if not handle.get("handle"):
+            return "gone"
+        placement = self._executor.poll(handle["handle"])
+        if placement == "gone" and not claims.give_up(run.path, handle["submission"]):
+            placement = self._executor.poll(handle["handle"])  # a worker may have begun after the first look
+        return placement
 
     def _settle(self, path: Path, run: LocalRun, result: Result, *, alive: bool) -> None:
         """Forget a job that has ended, once its worker has, too."""
@@ -104,7 +116,7 @@ class Reconciler:
         lost = handle["lost"] + (ended == handle["ended"])
         if lost > handle["lost"]:
             log.warning("a worker vanished", extra={"job": run.path.name, "lost": lost})
-        run.set_handle({**handle, "handle": None, "lost": lost, "ended": ended, "submission": handle["submission"] + 1})
+        run.set_handle({**handle, "handle": None, "slot": None, "lost": lost, "ended": ended, "submission": handle["submission"] + 1})
         if lost < self._settings.max_attempts:
             return False
         message = f"{lost} workers vanished without a word; `worker.log` in the job's folder may say why."
@@ -114,19 +126,19 @@ class Reconciler:
 
     def _submit(self, run: LocalRun, slot: int) -> None:
         handle = {"submission": 1, "lost": 0, "ended": 0, **run.handle(), "handle": None, "slot": slot}
-        run.set_handle(handle)  # the name of the submission is known before it is made, so that it is made once
+        run.set_handle(handle)  # its number and slot are known before it is made: made again after a crash, it is the same
         gpus = self._settings.gpus if isinstance(self._settings.gpus, int) else 1
         submission = Submission(
             run=run.path,
-            name=f"{run.path.name}-{handle['submission']}",
-            command=(self._settings.python or sys.executable, "-m", self._worker, str(run.path)),
+            number=handle["submission"],
+            command=(self._settings.python or sys.executable, "-m", self._worker, str(run.path), str(handle["submission"])),
             environment={"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"},
             cpus=self._settings.cpus or 4,
             gpus=gpus,
         )
         try:
             placed = self._executor.submit(submission, slot=slot)
-        except OSError as error:  # the backend is away: the next sweep tries again, under the same name
+        except OSError as error:  # the backend is away: the next sweep tries again, under the same number
             log.warning("cannot submit", extra={"job": run.path.name, "error": type(error).__name__})
             words = f"The job cannot be submitted yet: {error}"[:300]
             if handle.get("refused") != words:
@@ -135,6 +147,11 @@ class Reconciler:
             return
         run.set_handle({**handle, "handle": dict(placed)})
         log.info("submitted", extra={"job": run.path.name, "submission": submission.name})
+
+
+def _in_doubt(handle: Mapping[str, Any]) -> bool:
+    """Whether a submission was begun and nobody knows whether it was made."""
+    return handle.get("slot") is not None and not handle["handle"]
 
 
 class Sweeper:

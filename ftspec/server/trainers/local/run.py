@@ -3,6 +3,7 @@
 ```
 runs/ftjob-.../  job.json       what to train, from what, with what; never changed
                  handle.json    the executor's word for the newest submission, and how many workers vanished
+                 submissions/0001  who answers for a submission (`claims`)
                  attempts/0001  a worker took the job up: created once, by it; the highest one owns the job
                  attempts/0001.ended   ... and put it down in order
                  micro_batch    how many rows fit, after memory ran out
@@ -80,8 +81,13 @@ class LocalRun(RunFolder):
         write_durably(self.path / "attempts" / f"{number:04d}.ended", how.encode())
         shutil.rmtree(self.work_folder(number), ignore_errors=True)
 
+    def decline(self, submission: int) -> None:
+        """Put the job down in order before any attempt: it is paused."""
+        (self.path / "attempts").mkdir(exist_ok=True)
+        write_durably(self.path / "attempts" / f"submission-{submission:04d}.ended", b"paused")
+
     def ended_attempts(self) -> int:
-        """Return how many attempts were put down in order."""
+        """Return how often a worker put the job down in order."""
         return len(list((self.path / "attempts").glob("*.ended")))
 
     def work_folder(self, number: int) -> Path:

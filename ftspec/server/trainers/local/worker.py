@@ -1,4 +1,4 @@
-"""`python -m ftspec.server.trainers.local.worker RUN_FOLDER`: one attempt at a job, in an environment of its own.
+"""`python -m ftspec.server.trainers.local.worker RUN_FOLDER SUBMISSION`: one attempt at a job, in an environment of its own.
 
 Reads what to do from the folder and leaves what became of it there. It may be killed at any
 moment: the next attempt goes on from the last complete checkpoint, and on one machine ends with
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftspec.server.durable import write_durably
 from ftspec.server.trainers.base import JobFailure
+from ftspec.server.trainers.local import claims
 from ftspec.server.trainers.local.run import LocalRun, sync_tree
 from ftspec.server.trainers.run_folder import Result
 
@@ -451,8 +452,11 @@ def main(arguments: list[str]) -> int:
     """Make one attempt at the job of a folder."""
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    run = LocalRun(Path(arguments[0]))
-    if run.result() is not None or run.paused:
+    run, submission = LocalRun(Path(arguments[0])), int(arguments[1])
+    if not claims.take(run.path, submission) or run.result() is not None:
+        return 0
+    if run.paused:
+        run.decline(submission)
         return 0
     attempt = Attempt(run)
     signal.signal(signal.SIGTERM, attempt.terminate)

@@ -23,15 +23,23 @@ Handle = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """A worker to start: `command` with `environment` on top of the machine's own, for the job in `run`."""
+    """A worker to start: `command` with `environment` on top of the machine's own, for the job in `run`.
+
+    A submission may be made twice: where whoever made it died before he knew that he had. Of the
+    workers that are started for it one takes it up (`claims`), the others leave.
+    """
 
     run: Path
-    name: str
-    """Unique for (job, submission): where a backend refuses a name twice, a repeated submit starts nothing."""
+    number: int
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     cpus: int = 1
     gpus: int = 0
+
+    @property
+    def name(self) -> str:
+        """What backends call it: where one refuses a name twice, a repeated submit starts nothing."""
+        return f"{self.run.name}-{self.number}"
 
 
 class Executor(Protocol):
@@ -45,7 +53,7 @@ class Executor(Protocol):
         ...
 
     def submit(self, submission: Submission, *, slot: int) -> Handle:
-        """Start a worker; asked again with the same name, return the first one's handle where that can be known."""
+        """Start a worker; asked again with the same number, return the first one's handle where that can be known."""
         ...
 
     def poll(self, handle: Handle) -> Placement:

@@ -1,7 +1,7 @@
 """Workers as processes of this machine: one a slot, each with its own GPU and its share of the cores.
 
-A worker is a session of its own, so it outlives whoever started it; the next process finds it
-again by process id and start time.
+A worker is a session of its own, so it outlives whoever started it. Whether it lives, its claim says
+(`claims`); until it has one, its process id and start time do.
 """
 
 from __future__ import annotations
@@ -11,12 +11,16 @@ import os
 import shutil
 import signal
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ftspec.server.trainers.local.claims import claim, held, started
 from ftspec.server.trainers.local.executors import Handle, Placement, Submission
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ftspec.server.trainers.local.settings import Settings
 
 _CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
@@ -36,7 +40,10 @@ class LocalExecutor:
         return None
 
     def submit(self, submission: Submission, *, slot: int) -> Handle:
-        """Start a process."""
+        """Start a process, unless a worker has taken this submission up."""
+        here = {"run": str(submission.run), "number": submission.number}
+        if (known := claim(submission.run, submission.number)) is not None:
+            return {"pid": known.pid, "started": known.started, "host": known.host, **here}
         devices = str(self._gpus[slot % len(self._gpus)]) if self._gpus else ""
         environment = {
             **inherited(os.environ),
@@ -55,21 +62,28 @@ class LocalExecutor:
                 start_new_session=True,
             )
         _CHILDREN[process.pid] = process
-        return {"pid": process.pid, "started": started(process.pid), "host": os.uname().nodename}
+        return {"pid": process.pid, "started": started(process.pid), "host": os.uname().nodename, **here}
 
     def poll(self, handle: Handle) -> Placement:
         """Return whether the process lives."""
-        pid = handle["pid"]
-        child = _CHILDREN.get(pid)
+        child = _CHILDREN.get(handle["pid"])
         if child is not None and child.poll() is not None:
-            del _CHILDREN[pid]
-        return "running" if handle["started"] is not None and started(pid) == handle["started"] else "gone"
+            del _CHILDREN[handle["pid"]]
+        return "running" if _lives(handle) or held(Path(handle["run"]), handle["number"]) else "gone"
 
     def cancel(self, handle: Handle, *, force: bool = False) -> None:
         """Ask the process and its children to end (`force`: end them)."""
-        if self.poll(handle) == "running":
+        known = claim(Path(handle["run"]), handle["number"])
+        worker = asdict(known) if known is not None else handle
+        if _lives(worker):
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(handle["pid"], signal.SIGKILL if force else signal.SIGTERM)
+                os.killpg(worker["pid"], signal.SIGKILL if force else signal.SIGTERM)
+
+
+def _lives(worker: Mapping[str, Any]) -> bool:
+    """Whether a process of this machine is still the one that was meant."""
+    known = worker["pid"] is not None and worker["started"] is not None and worker["host"] == os.uname().nodename
+    return known and started(worker["pid"]) == worker["started"]
 
 
 def executor(settings: Settings) -> LocalExecutor:
@@ -84,26 +98,6 @@ def inherited(environ: os._Environ[str] | dict[str, str]) -> dict[str, str]:
         for name, value in environ.items()
         if name == "HF_TOKEN" or not name.upper().endswith(("_KEY", "_TOKEN", "_SECRET", "_PASSWORD", "_CREDENTIALS"))
     }
-
-
-def started(pid: int) -> str | None:
-    """Return when a living process began, in whatever unit the system has; `None`: there is none."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None if Path("/proc/self/stat").exists() else _started_by_ps(pid)
-    return None if fields[0] in {"Z", "X"} else fields[19]
-
-
-def _started_by_ps(pid: int) -> str | None:
-    done = subprocess.run(  # noqa: S603
-        ["ps", "-o", "stat=,lstart=", "-p", str(pid)],  # noqa: S607
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    state, _, began = done.stdout.strip().partition(" ")
-    return began.strip() if done.returncode == 0 and state and "Z" not in state else None
 
 
 def _gpus(settings: Settings) -> tuple[int | str, ...]:

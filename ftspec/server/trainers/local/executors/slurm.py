@@ -45,7 +45,7 @@ class SlurmExecutor:
 
     def submit(self, submission: Submission, *, slot: int) -> Handle:  # noqa: ARG002 Slurm places
         """Submit a job; one of this name that Slurm still knows is not submitted again."""
-        known = self._ask(["squeue", "--noheader", "--format=%i", f"--name={submission.name}"]).split()
+        known = self._ask(["squeue", "--noheader", "--states=all", "--format=%i", f"--name={submission.name}"]).split()
         if known:
             return {"job": known[0]}
         exports = "".join(
