@@ -1,7 +1,7 @@
 """From an engine entry of a spec to an `Engine` that can be asked.
 
 Nothing is sent by opening, and nothing is opened that could send a key to the wrong place: the
-origin rule (`origin.check_origin`) is asked before the key is read. An entry without a
+rule of `origin.py` is asked for the address and for each variable before a key is read. An entry without a
 `base_url` of a type that ftspec serves itself runs in process: no port, no key, the same client.
 """
 
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from ftspec.diagnostics import FtspecError
 from ftspec.engines.account import Account, Secret
 from ftspec.engines.client import WireEngine
-from ftspec.engines.origin import Origin, check_origin, parse_base_url
+from ftspec.engines.origin import Origin, Trust, check_origin, check_variables, parse_base_url
 from ftspec.printable import looks_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping
+    from collections.abc import Callable, Mapping
 
     from ftspec.engines.base import Clock, Engine
     from ftspec.experiment import EngineEntry
@@ -35,14 +35,14 @@ def open_engine(
     *,
     profile: Profile,
     environ: Mapping[str, str],
-    trust: Container[str],
+    trust: Trust,
     clock: Clock | None = None,
     app_factory: Callable[[EngineEntry], Any] | None = None,
     owners: Mapping[str, str] | None = None,
 ) -> Engine:
     """Return the engine that `entry` names.
 
-    `trust` holds the origins that the user trusts; `app_factory` makes the ASGI app of an
+    `trust` holds what the user trusts; `app_factory` makes the ASGI app of an
     engine that runs in process, which is closed with the engine if it has a `close`; `owners` are
     the variables whose keys are known to own jobs, files and models. Raises `FtspecError`: no address, an address that a key may not
     go to, no key.
@@ -54,7 +54,7 @@ def open_engine(
         return WireEngine(account, profile=profile, scope=entry.scope, clock=clock, app=app_factory(entry))
     origin, base_url = address(entry, profile=profile, trust=trust)
     engines: dict[str, Engine] = {}
-    for variable, key in keys(entry, profile=profile, environ=environ).items():
+    for variable, key in keys(entry, origin, profile=profile, environ=environ, trust=trust).items():
         account = Account(
             origin=origin,
             base_url=base_url,
@@ -71,7 +71,7 @@ def open_engine(
     return KeyRing(engines, owners=owners)
 
 
-def address(entry: EngineEntry, *, profile: Profile, trust: Container[str]) -> tuple[Origin, str]:
+def address(entry: EngineEntry, *, profile: Profile, trust: Trust) -> tuple[Origin, str]:
     """Return where an entry's requests go, if they may go there."""
     url = profile.base_url if entry.base_url is None else entry.base_url
     if url is None:
@@ -79,7 +79,8 @@ def address(entry: EngineEntry, *, profile: Profile, trust: Container[str]) -> t
             f"engine `{entry.name}` has no address",
             help=f"give it one: `engines: {{{entry.name}: {{type: {profile.name}, base_url: ...}}}}`",
         )
-    origin = check_origin(url, profile=profile, trusted=trust)
+    variable = entry.api_key_env or profile.api_key_env
+    origin = check_origin(url, profile=profile, trusted=trust, variable=None if variable and looks_secret(variable) else variable)
     return origin, f"{origin}{parse_base_url(url)[1]}"
 
 
@@ -91,10 +92,11 @@ def key_variables(entry: EngineEntry, *, profile: Profile, environ: Mapping[str,
     return sorted(name for name, value in environ.items() if value.strip() and fnmatchcase(name, pattern))
 
 
-def keys(entry: EngineEntry, *, profile: Profile, environ: Mapping[str, str]) -> dict[str, Secret | None]:
-    """Return the keys of an entry by variable; `{"": None}` where the engine needs none."""
+def keys(entry: EngineEntry, origin: Origin, *, profile: Profile, environ: Mapping[str, str], trust: Trust) -> dict[str, Secret | None]:
+    """Return the keys of an entry by variable, all of which may go to `origin`; `{"": None}` where the engine needs none."""
     variables = key_variables(entry, profile=profile, environ=environ)
     if variables:
+        check_variables(variables, origin=origin, profile=profile, trust=trust, engine=entry.name)
         return {name: _key(name, environ[name]) for name in variables}
     pattern = entry.api_key_env or profile.api_key_env
     if pattern is None and not profile.needs_key:

@@ -6,6 +6,13 @@ A key, and any byte of data, is sent only to
 - loopback, or
 - an origin that the user trusts outside the repo (`ftspec trust ORIGIN`, see `trust.py`).
 
+Whoever writes the spec also chooses the variable that holds the key (`api_key_env`), and could name
+any: one with somebody's token, or one that somebody else fills (a branch's name). So its name is bound, too:
+
+- the type's own (`Profile.api_key_env`, also with `_ANYTHING` behind) to the type's origins and loopback,
+- names that begin with `FTSPEC_` to loopback,
+- every other pair of origin and name is trusted outside the repo (`ftspec trust ORIGIN --key-env NAME`).
+
 A base URL is accepted in one spelling only: `scheme://host[:port][/path]`, lower case, no user
 info, no query, no trailing dot, no backslash, addresses in their canonical form, https except
 for loopback. Everything that two URL parsers could read differently is refused, never repaired.
@@ -15,14 +22,16 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, TypeAlias
 
 from ftspec.diagnostics import FtspecError
 from ftspec.printable import printable, redacted
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Container, Mapping, Sequence
 
     from ftspec.profile import Profile
 
@@ -32,6 +41,7 @@ _URL = re.compile(
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_OURS = "FTSPEC_"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_PORT = 65535
 
@@ -50,6 +60,10 @@ AMBIENT = (
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 """Variables by which other tools route requests through somebody else. ftspec reads none of them."""
+
+
+Trust: TypeAlias = "Mapping[str, Sequence[str]]"
+"""The origins that the user trusts, each with the variables (a last `*` is a glob) whose keys it may get."""
 
 
 class OriginRefused(FtspecError):
@@ -140,15 +154,46 @@ def parse_origin(text: str) -> Origin:
     return origin
 
 
-def check_origin(base_url: str, *, profile: Profile, trusted: Container[str]) -> Origin:
-    """Return the origin of `base_url` if this engine's key may be sent there, else raise `OriginRefused`."""
+def check_origin(base_url: str, *, profile: Profile, trusted: Container[str], variable: str | None = None) -> Origin:
+    """Return the origin of `base_url` if data may be sent there, else raise `OriginRefused`.
+
+    `variable` is the one that the entry names for its key: the way out covers both.
+    """
     origin, _ = parse_base_url(base_url)
-    if origin.loopback or any(_matches(origin, pattern) for pattern in profile.origins) or str(origin) in trusted:
+    if origin.loopback or _owns(profile, origin) or str(origin) in trusted:
         return origin
     raise OriginRefused(
         f"`{origin}` is not an origin of engine type `{profile.name}`, so nothing is sent there",
-        help=f"if you know who runs it, trust it once on this machine: `ftspec trust {origin}`",
+        help=f"if you know who runs it, trust it once on this machine: `{trust_command(origin, [variable] if variable else [])}`",
     )
+
+
+def check_variables(variables: Sequence[str], *, origin: Origin, profile: Profile, trust: Trust, engine: str) -> None:
+    """Raise `OriginRefused` unless the value of each variable may be sent to `origin` as a key of entry `engine`."""
+    refused = [name for name in variables if not _bound(name, origin, profile, trust)]
+    if refused:
+        raise OriginRefused(
+            f"engine `{engine}` may not send the value of `{refused[0]}` to `{origin}`: nobody said that it is a key for there",
+            help=f"if it is, say so once on this machine: `{trust_command(origin, refused)}`",
+        )
+
+
+def _bound(variable: str, origin: Origin, profile: Profile, trust: Trust) -> bool:
+    own = profile.api_key_env
+    if own is not None and (variable == own or variable.startswith(f"{own}_")) and (origin.loopback or _owns(profile, origin)):
+        return True
+    if origin.loopback and variable.startswith(_OURS):
+        return True
+    return any(fnmatchcase(variable, name) for name in trust.get(str(origin), ()))
+
+
+def trust_command(origin: Origin, variables: Sequence[str]) -> str:
+    """Return what a person types to trust an origin with the keys in these variables."""
+    return shlex.join(["ftspec", "trust", str(origin), *(word for name in variables for word in ("--key-env", name))])
+
+
+def _owns(profile: Profile, origin: Origin) -> bool:
+    return any(_matches(origin, pattern) for pattern in profile.origins)
 
 
 def _matches(origin: Origin, pattern: str) -> bool:

@@ -2,11 +2,12 @@
 
 `$XDG_CONFIG_HOME/ftspec/trust.json` (else `~/.config/ftspec/trust.json`), mode 0600:
 
-    {"format_version": 1, "origins": {"https://tunes.example.com": {"since": "2026-11-20"}},
+    {"format_version": 1, "origins": {"https://tunes.example.com": {"since": "2026-11-20", "key_env": ["TUNES_KEY"]}},
      "webhooks": {"https://hooks.example.com": {"since": "2026-11-20"}},
      "commands": {"<digest>": {"since": "2026-11-20", "words": ["notify-send", "done"]}}}
 
-`origins` may be sent keys, data and messages, `webhooks` the messages of `notify:` only. A command
+`origins` may be sent data, messages and the keys in the variables that `key_env` names; `webhooks` the messages of
+`notify:` only. A command
 is trusted word by word, with the content of every file of the project that a word
 names: who changes such a file asks for trust anew.
 
@@ -17,29 +18,38 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ftspec.diagnostics import FtspecError
 from ftspec.engines.origin import OriginRefused, parse_origin
 from ftspec.fingerprint import digest
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from ftspec.printable import looks_secret
 
 FORMAT_VERSION = 1
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?")
 
 
 class TrustError(FtspecError):
     """The file of trusted origins cannot be believed or changed."""
 
 
-class TrustStore:
-    """The trusted origins (`str(Origin)`), with the day on which each was trusted.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trusted:
+    """An origin that may be sent data, and the keys in the variables `key_env`; `since` is an ISO day."""
+
+    since: str
+    key_env: tuple[str, ...] = ()
+
+
+class TrustStore(Mapping[str, Sequence[str]]):
+    """The trusted origins (`str(Origin)`), each with the variables whose keys may be sent there.
 
     The file is read when it is first needed, so that a damaged one stops only who relies on it.
     """
@@ -58,9 +68,21 @@ class TrustStore:
         """Whether this origin (`str(Origin)`) is trusted (`TrustError`)."""
         return origin in self._origins
 
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        """Yield each origin and the day since when it is trusted, sorted (`TrustError`)."""
-        return iter(sorted(self._origins.items()))
+    def __getitem__(self, origin: str) -> Sequence[str]:
+        """Return the variables whose keys may be sent to this origin (`TrustError`; `KeyError`: it is not trusted)."""
+        return self._origins[origin].key_env
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the origins, sorted (`TrustError`)."""
+        return iter(sorted(self._origins))
+
+    def __len__(self) -> int:
+        """Return how many origins are trusted (`TrustError`)."""
+        return len(self._origins)
+
+    def since(self, origin: str) -> str:
+        """Return the day on which this origin was trusted (`TrustError`; `KeyError`: it is not trusted)."""
+        return self._origins[origin].since
 
     def takes_messages(self, origin: str) -> bool:
         """Whether messages may be posted to this origin (`TrustError`)."""
@@ -95,7 +117,7 @@ class TrustStore:
         self._write()
 
     @property
-    def _origins(self) -> dict[str, str]:
+    def _origins(self) -> dict[str, Trusted]:
         return self._content[0]
 
     @property
@@ -107,7 +129,7 @@ class TrustStore:
         return self._content[2]
 
     @cached_property
-    def _content(self) -> tuple[dict[str, str], dict[str, str], dict[str, Any]]:
+    def _content(self) -> tuple[dict[str, Trusted], dict[str, str], dict[str, Any]]:
         root = self._project_root
         if root is not None and self.path.resolve().is_relative_to(root.resolve()):
             raise TrustError(
@@ -121,25 +143,39 @@ class TrustStore:
         except OSError as error:
             raise TrustError(f"`{self.path}` cannot be read: {error.strerror}") from None
 
-    def add(self, text: str, *, day: str, messages: bool = False) -> str:
-        """Trust an origin from now on, or only with `messages` (durable on return); returns how it is written."""
+    def add(self, text: str, *, day: str, key_env: Sequence[str] = ()) -> str:
+        """Trust an origin from now on, also with the keys in these variables (durable on return); returns how it is written."""
         origin = str(parse_origin(text))
-        (self._webhooks if messages else self._origins).setdefault(origin, day)
+        known = self._origins.get(origin, Trusted(since=day))
+        names = {*known.key_env, *(_variable(name) for name in key_env)}
+        self._origins[origin] = Trusted(since=known.since, key_env=tuple(sorted(names)))
         self._write()
         return origin
 
-    def remove(self, text: str) -> str:
-        """Trust an origin no longer, for anything; returns how it was written."""
+    def add_webhook(self, text: str, *, day: str) -> str:
+        """Trust an origin with messages only (durable on return); returns how it is written."""
         origin = str(parse_origin(text))
-        if not self.takes_messages(origin):
-            raise TrustError(f"`{origin}` is not trusted", help="`ftspec trust --list` shows what is")
-        self._origins.pop(origin, None)
-        self._webhooks.pop(origin, None)
+        self._webhooks.setdefault(origin, day)
+        self._write()
+        return origin
+
+    def remove(self, text: str, *, key_env: Sequence[str] = ()) -> str:
+        """Trust an origin no longer, for anything, or only no longer with these variables; returns how it was written."""
+        origin = str(parse_origin(text))
+        if not self.takes_messages(origin) or not {*key_env} <= {*self.get(origin, ())}:
+            raise TrustError(f"`{origin}` is not trusted" + (" with that" if key_env else ""), help="`ftspec trust --list` shows what is")
+        if key_env:
+            left = tuple(name for name in self[origin] if name not in key_env)
+            self._origins[origin] = Trusted(since=self.since(origin), key_env=left)
+        else:
+            self._origins.pop(origin, None)
+            self._webhooks.pop(origin, None)
         self._write()
         return origin
 
     def _write(self) -> None:
-        value: dict[str, Any] = {"format_version": FORMAT_VERSION, "origins": {name: {"since": day} for name, day in self}}
+        origins = {name: {"since": self.since(name), **({"key_env": list(self[name])} if self[name] else {})} for name in self}
+        value: dict[str, Any] = {"format_version": FORMAT_VERSION, "origins": origins}
         if self._webhooks:
             value["webhooks"] = {name: {"since": day} for name, day in self.webhooks}
         if self._commands:
@@ -179,7 +215,7 @@ def command_digest(words: Sequence[str], *, root: Path) -> str:
     return digest({"words": list(words), "files": files})
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, str], dict[str, Any]]:
+def _read(path: Path) -> tuple[dict[str, Trusted], dict[str, str], dict[str, Any]]:
     with path.open("rb") as file:
         about = os.fstat(file.fileno())
         if not stat.S_ISREG(about.st_mode) or about.st_mode & 0o022 or about.st_uid not in {os.getuid(), 0}:
@@ -187,12 +223,15 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, str], dict[str, Any]]:
         content = file.read(2**20)
     try:
         value = json.loads(content)
-        origins = {_checked(name): str(about_it["since"]) for name, about_it in _origins(value).items()}
+        origins = {
+            _checked(name): Trusted(since=str(one["since"]), key_env=tuple(_variable(known) for known in one.get("key_env", ())))
+            for name, one in _origins(value).items()
+        }
         webhooks = {_checked(name): str(about_it["since"]) for name, about_it in _more(value, "webhooks")}
         commands = {
             key: {"since": str(one["since"]), "words": [str(word) for word in one["words"]]} for key, one in _more(value, "commands")
         }
-    except (ValueError, KeyError, TypeError, OriginRefused):
+    except (ValueError, KeyError, TypeError, AttributeError, OriginRefused, TrustError):
         raise TrustError(f"`{path}` is damaged or of a newer ftspec", help="move it away and trust again: `ftspec trust ORIGIN`") from None
     return origins, webhooks, commands
 
@@ -216,4 +255,10 @@ def _checked(name: str) -> str:
     if str(parse_origin(name)) != name:
         msg = "not written as an origin"
         raise ValueError(msg)
+    return name
+
+
+def _variable(name: str) -> str:
+    if not _VARIABLE.fullmatch(name) or looks_secret(name):
+        raise TrustError("a variable's name has letters, digits and `_`, and may end in `*`", help="name the variable, not the key")
     return name

@@ -164,7 +164,7 @@ def _state(project: Project, spec: Spec | None) -> Iterator[Finding | State]:
 
 def _trust(trust: TrustStore) -> Iterator[Finding]:
     try:
-        origins = [origin for origin, _ in trust]
+        origins = [f"{origin} ({', '.join(trust[origin])})" if trust[origin] else origin for origin in trust]
     except FtspecError as error:
         yield Finding(level=Level.FAILED, about="trust", message=error.message, help=error.help)
         return
@@ -204,7 +204,7 @@ def _engine(
     else:
         try:
             origin, _ = address(entry, profile=profile, trust=trust)
-            keys(entry, profile=profile, environ=environ)
+            keys(entry, origin, profile=profile, environ=environ, trust=trust)
         except FtspecError as error:
             yield Finding(level=Level.FAILED, about=about, message=error.message, help=error.help)
             return

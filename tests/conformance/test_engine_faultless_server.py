@@ -13,8 +13,8 @@ from ftspec.testing.tinyapi import TinyApi
 
 
 def engine_of(server, profile):
-    entry = EngineEntry(name="tiny", type=profile, scope="tiny", base_url=server.base_url, api_key_env="TINY_KEY")
-    return open_engine(entry, profile=load_profiles()[profile], environ={"TINY_KEY": "tiny-key-0001"}, trust=())
+    entry = EngineEntry(name="tiny", type=profile, scope="tiny", base_url=server.base_url, api_key_env="FTSPEC_TINY_KEY")
+    return open_engine(entry, profile=load_profiles()[profile], environ={"FTSPEC_TINY_KEY": "tiny-key-0001"}, trust={})
 
 
 class TestPlainServer(EngineConformance):

@@ -17,7 +17,7 @@ def sandbox(*, app_factory=None, environ=None, **entry):
         EngineEntry(name="sandbox", type="sandbox", scope="sandbox", **entry),
         profile=load_profiles()["sandbox"],
         environ=environ or {},
-        trust=(),
+        trust={},
         app_factory=app_factory,
     )
 
@@ -38,8 +38,8 @@ class TestSandboxInProcess(EngineConformance):
 def served(tmp_path_factory):
     """Serve the sandbox from another process; return its base URL."""
     root = tmp_path_factory.mktemp("served")
-    words = ["serve", "--api-key-env", "SERVED_KEY", "--port", "0", "--root", str(root)]
-    environ = {**os.environ, "SERVED_KEY": "served-key-0123456789"}
+    words = ["serve", "--api-key-env", "FTSPEC_SERVED_KEY", "--port", "0", "--root", str(root)]
+    environ = {**os.environ, "FTSPEC_SERVED_KEY": "served-key-0123456789"}
     with subprocess.Popen(
         [sys.executable, "-m", "ftspec", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ
     ) as server:
@@ -54,4 +54,4 @@ class TestSandboxServed(EngineConformance):
 
     @pytest.fixture
     def engine(self, served):
-        return sandbox(base_url=served, api_key_env="SERVED_KEY", environ={"SERVED_KEY": "served-key-0123456789"})
+        return sandbox(base_url=served, api_key_env="FTSPEC_SERVED_KEY", environ={"FTSPEC_SERVED_KEY": "served-key-0123456789"})

@@ -68,8 +68,8 @@ def run(folder, *words):
 
 def test_completions_that_an_engine_stored_become_a_dataset(folder, engine_url, monkeypatch, capsys):
     """The engine of the spec is asked page by page, and each completion for its input."""
-    monkeypatch.setenv("OURS_KEY", "not-a-real-key")
-    spec = ["ftspec: 1", "engines:", f"  ours: {{type: openai-compatible, base_url: '{engine_url}', api_key_env: OURS_KEY}}"]
+    monkeypatch.setenv("FTSPEC_OURS_KEY", "not-a-real-key")
+    spec = ["ftspec: 1", "engines:", f"  ours: {{type: openai-compatible, base_url: '{engine_url}', api_key_env: FTSPEC_OURS_KEY}}"]
     folder.write("ftspec.yaml", "\n".join(spec))
     assert run(folder, "import", "--from", "openai-stored", "--engine", "ours", "--model", "gpt-x", "-o", "stored.jsonl") == 0
     rows = [json.loads(line)["messages"] for line in (folder.root / "stored.jsonl").read_text().splitlines()]

@@ -111,7 +111,7 @@ def test_a_key_that_cannot_be_a_header_is_refused_without_being_shown(key):
     """A key with a line break could add headers of its own."""
     entry = EngineEntry(name="openai", type="openai", scope="openai")
     with pytest.raises(KeyMissing) as caught:
-        open_engine(entry, profile=load_profiles()["openai"], environ={"OPENAI_API_KEY": key}, trust=())
+        open_engine(entry, profile=load_profiles()["openai"], environ={"OPENAI_API_KEY": key}, trust={})
     assert "nary" not in str(caught.value)
     assert "`OPENAI_API_KEY`" in caught.value.message
 
@@ -120,7 +120,7 @@ def test_a_key_in_a_spec_is_not_repeated():
     """Who writes a key instead of a variable's name is told so without it."""
     entry = EngineEntry(name="openai", type="openai", scope="openai", api_key_env="sk-canary-0123456789")
     with pytest.raises(KeyMissing) as caught:
-        open_engine(entry, profile=load_profiles()["openai"], environ={}, trust=())
+        open_engine(entry, profile=load_profiles()["openai"], environ={}, trust={})
     assert "canary" not in str(caught.value)
     assert "canary" not in (caught.value.help or "")
 

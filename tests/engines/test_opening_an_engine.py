@@ -16,12 +16,12 @@ from ftspec.experiment import EngineEntry
 from ftspec.testing.tinyapi import Request, TinyApi
 
 
-def opened(type_="openai-compatible", *, environ=None, trust=(), app_factory=None, **entry):
+def opened(type_="openai-compatible", *, environ=None, trust=None, app_factory=None, **entry):
     return open_engine(
         EngineEntry(name="mine", type=type_, scope="mine", **entry),
         profile=load_profiles()[type_],
         environ=environ or {},
-        trust=trust,
+        trust=trust or {},
         app_factory=app_factory,
     )
 
@@ -41,7 +41,7 @@ def test_an_engine_type_without_a_usual_variable_asks_for_one():
     profile = replace(load_profiles()["openai"], api_key_env=None)
     entry = EngineEntry(name="mine", type="openai", scope="mine")
     with pytest.raises(KeyMissing) as caught:
-        open_engine(entry, profile=profile, environ={"OPENAI_API_KEY": "sk-1"}, trust=())
+        open_engine(entry, profile=profile, environ={"OPENAI_API_KEY": "sk-1"}, trust={})
     assert "api_key_env" in caught.value.help
 
 
@@ -123,7 +123,7 @@ def test_an_app_that_crashes_is_an_unknown_outcome(asking):
 def test_a_shipped_engine_with_an_address_is_asked_over_http(serve, asking):
     """`ftspec serve` elsewhere: the type is the same, the key is the server's."""
     server = serve(key="team-key-1")
-    engine = opened("sandbox", base_url=server.base_url, api_key_env="TEAM_KEY", environ={"TEAM_KEY": "team-key-1"})
+    engine = opened("sandbox", base_url=server.base_url, api_key_env="FTSPEC_TEAM_KEY", environ={"FTSPEC_TEAM_KEY": "team-key-1"})
     assert [model["id"] for model in asking(engine, lambda engine: engine.models())] == ["base-small", "base-large"]
 
 
@@ -135,7 +135,7 @@ def test_in_process_without_a_server_is_our_bug():
 
 
 class TestSeveralKeys:
-    """`api_key_env: TEAM_*`: two accounts, one scope."""
+    """`api_key_env: FTSPEC_TEAM_*`: two accounts, one scope."""
 
     @pytest.fixture
     def ring(self):
@@ -147,7 +147,7 @@ class TestSeveralKeys:
             return asgi_of(accounts[f"key-of-{variable[-1].lower()}"])
 
         engines = {}
-        for variable in ("TEAM_A", "TEAM_B"):
+        for variable in ("FTSPEC_TEAM_A", "FTSPEC_TEAM_B"):
             engine = opened("sandbox", app_factory=lambda entry, variable=variable: factory(variable))
             engine.owner = variable
             engines[variable] = engine
@@ -156,11 +156,11 @@ class TestSeveralKeys:
     def test_a_glob_opens_one_account_for_each_variable(self, serve):
         """Variables without a value do not count; a single match is no ring."""
         server = serve()
-        environ = {"TEAM_B": "key-b", "TEAM_A": "key-a", "TEAM_C": "", "OTHER": "x"}
-        ring = opened(base_url=server.base_url, api_key_env="TEAM_*", environ=environ)
+        environ = {"FTSPEC_TEAM_B": "key-b", "FTSPEC_TEAM_A": "key-a", "FTSPEC_TEAM_C": "", "OTHER": "x"}
+        ring = opened(base_url=server.base_url, api_key_env="FTSPEC_TEAM_*", environ=environ)
         assert isinstance(ring, KeyRing)
-        assert ring.owners == ("TEAM_A", "TEAM_B")
-        assert not isinstance(opened(base_url=server.base_url, api_key_env="TEAM_*", environ={"TEAM_A": "a"}), KeyRing)
+        assert ring.owners == ("FTSPEC_TEAM_A", "FTSPEC_TEAM_B")
+        assert not isinstance(opened(base_url=server.base_url, api_key_env="FTSPEC_TEAM_*", environ={"FTSPEC_TEAM_A": "a"}), KeyRing)
 
     def test_things_are_found_in_whichever_account_has_them(self, ring):
         """A job says by which variable it was seen."""
@@ -171,7 +171,7 @@ class TestSeveralKeys:
 
         async def scenario():
             job = await ring.job(theirs["id"])
-            assert job.owner == "TEAM_B"
+            assert job.owner == "FTSPEC_TEAM_B"
             assert (await ring.file("file-99")).name == "b.jsonl"
             assert await ring.content("file-99") == b"x"
             assert await ring.job("ftjob-nowhere") is None
@@ -181,7 +181,7 @@ class TestSeveralKeys:
             assert await ring.checkpoints(theirs["id"])
             trained = (await ring.job(theirs["id"])).model
             assert trained in [model["id"] for model in await ring.models()]
-            assert await ring.account("TEAM_A").job(theirs["id"]) is None
+            assert await ring.account("FTSPEC_TEAM_A").job(theirs["id"]) is None
             assert await ring.server_time() is None
             assert (await ring.chat(model=trained, messages=[{"role": "user", "content": "hi"}])).text.startswith(trained)
             pieces = [piece async for piece in ring.chat_stream(model=trained, messages=[{"role": "user", "content": "hi"}])]
@@ -213,7 +213,7 @@ class TestSeveralKeys:
             await ring.aclose()
             return owners
 
-        assert asyncio.run(scenario()) == ["TEAM_A", "TEAM_B"]
+        assert asyncio.run(scenario()) == ["FTSPEC_TEAM_A", "FTSPEC_TEAM_B"]
         assert (len(first.jobs), len(second.jobs)) == (1, 1)
 
     def test_a_refused_key_hides_nothing_but_proves_no_absence(self, ring):

@@ -27,7 +27,11 @@ def test_trust_lasts_and_can_be_taken_back(environ):
     """What was added is there the next time; what was removed is not."""
     assert TrustStore.load(environ).add("https://tunes.example.com:443/", day="2026-11-20") == "https://tunes.example.com"
     TrustStore.load(environ).add("http://127.0.0.1:8000", day="2026-11-21")
-    assert list(TrustStore.load(environ)) == [("http://127.0.0.1:8000", "2026-11-21"), ("https://tunes.example.com", "2026-11-20")]
+    store = TrustStore.load(environ)
+    assert [(origin, store.since(origin)) for origin in store] == [
+        ("http://127.0.0.1:8000", "2026-11-21"),
+        ("https://tunes.example.com", "2026-11-20"),
+    ]
     assert TrustStore.load(environ).remove("https://tunes.example.com") == "https://tunes.example.com"
     assert "https://tunes.example.com" not in TrustStore.load(environ)
     assert "http://127.0.0.1:8000" in TrustStore.load(environ)
@@ -37,7 +41,7 @@ def test_trusting_twice_keeps_the_first_day(environ):
     """The day says since when."""
     TrustStore.load(environ).add("https://tunes.example.com", day="2026-11-20")
     TrustStore.load(environ).add("https://tunes.example.com", day="2026-12-24")
-    assert list(TrustStore.load(environ)) == [("https://tunes.example.com", "2026-11-20")]
+    assert TrustStore.load(environ).since("https://tunes.example.com") == "2026-11-20"
 
 
 def test_the_file_is_ours_alone(environ):
@@ -139,3 +143,25 @@ def test_the_format_is_as_documented(environ):
     expected = {"format_version": 1, "origins": {"https://tunes.example.com": {"since": "2026-11-20"}}}
     assert json.loads(trust_path(environ).read_bytes()) == expected
     assert trust_path(environ).stat().st_uid == os.getuid()
+
+
+def test_the_variables_of_an_origin_are_kept_and_taken_back_one_by_one(environ):
+    """Trusting again adds a name and keeps the day; taking one back keeps the origin."""
+    TrustStore.load(environ).add("https://tunes.example.com", day="2026-11-20", key_env=["TUNES_KEY"])
+    TrustStore.load(environ).add("https://tunes.example.com", day="2026-11-21", key_env=["LAB_*"])
+    store = TrustStore.load(environ)
+    assert dict(store) == {"https://tunes.example.com": ("LAB_*", "TUNES_KEY")}
+    assert store.since("https://tunes.example.com") == "2026-11-20"
+    store.remove("https://tunes.example.com", key_env=["LAB_*"])
+    assert dict(TrustStore.load(environ)) == {"https://tunes.example.com": ("TUNES_KEY",)}
+    with pytest.raises(TrustError, match="is not trusted with that"):
+        store.remove("https://tunes.example.com", key_env=["LAB_*"])
+
+
+@pytest.mark.parametrize("name", ["sk-proj-0123456789abcdef", "*", "", "A B", "A*B", "\u0410PI_KEY", "A\n"])
+def test_only_the_name_of_a_variable_is_kept(name, environ):
+    """A key that was given instead is neither written nor repeated."""
+    with pytest.raises(TrustError, match="a variable's name") as caught:
+        TrustStore.load(environ).add("https://tunes.example.com", day="2026-11-20", key_env=[name])
+    assert "0123" not in caught.value.message + caught.value.help
+    assert not trust_path(environ).exists()

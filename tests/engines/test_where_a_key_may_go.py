@@ -14,7 +14,7 @@ from ftspec.experiment import EngineEntry
 
 OPENAI = load_profiles()["openai"]
 AZURE = load_profiles()["azure"]
-TRUSTED = {"https://tunes.example.com", "https://tunes.example.com:8443"}
+TRUSTED = {"https://tunes.example.com": ("TUNES_KEY", "LAB_*"), "https://tunes.example.com:8443": ()}
 
 ALLOWED = {
     "https://api.openai.com": "https://api.openai.com",
@@ -157,6 +157,70 @@ def test_an_origin_of_one_type_is_not_one_of_another():
     """Nebius' key does not go to OpenAI."""
     with pytest.raises(OriginRefused, match="not an origin of engine type `nebius`"):
         check_origin("https://api.openai.com/v1", profile=load_profiles()["nebius"], trusted=())
+
+
+BOUND = [
+    ("openai", "https://api.openai.com/v1", "OPENAI_API_KEY"),
+    ("openai", "https://eu.api.openai.com/v1", "OPENAI_API_KEY_TEAM"),
+    ("openai", "http://127.0.0.1:8000/v1", "OPENAI_API_KEY_TEAM"),
+    ("openai", "http://localhost:8000/v1", "FTSPEC_LAB_KEY"),
+    ("azure", "https://team.openai.azure.com/openai/v1", "AZURE_OPENAI_API_KEY"),
+    ("openai-compatible", "http://127.0.0.1:8000/v1", "FTSPEC_API_KEY"),
+    ("openai-compatible", "https://tunes.example.com/v1", "TUNES_KEY"),
+    ("openai", "https://tunes.example.com/v1", "LAB_KEY"),
+]
+UNBOUND = [
+    ("openai", "https://api.openai.com/v1", "GITHUB_HEAD_REF"),  # a branch's name could be an attacker's own key: data would follow it
+    ("openai", "https://api.openai.com/v1", "AZURE_OPENAI_API_KEY"),
+    ("openai", "https://api.openai.com/v1", "FTSPEC_LAB_KEY"),
+    ("openai", "https://api.openai.com/v1", "OPENAI_API_KEYS"),
+    ("openai", "https://api.openai.com/v1", "openai_api_key"),
+    ("openai", "https://tunes.example.com/v1", "OPENAI_API_KEY"),
+    ("openai", "https://tunes.example.com:8443/v1", "TUNES_KEY"),
+    ("openai-compatible", "https://tunes.example.com/v1", "AWS_SECRET_ACCESS_KEY"),
+    ("openai-compatible", "https://tunes.example.com/v1", "FTSPEC_API_KEY"),
+    ("openai-compatible", "http://127.0.0.1:8000/v1", "GITHUB_TOKEN"),
+    ("openai-compatible", "http://127.0.0.1:8000/v1", "OPENAI_API_KEY"),
+    ("sandbox", "http://127.0.0.1:8000/v1", "PATH"),
+    ("azure", "https://evil.openai.azure.com/openai/v1", "OPENAI_API_KEY"),
+]
+
+
+@pytest.mark.parametrize(("kind", "url", "variable"), BOUND)
+def test_a_variable_goes_where_its_name_belongs(kind, url, variable, canary):
+    """The type's own names to the type's origins and this machine, `FTSPEC_...` to this machine, the rest as trusted."""
+    entry = EngineEntry(name="mine", type=kind, scope="mine", base_url=url, api_key_env=variable)
+    opened = open_engine(entry, profile=load_profiles()[kind], environ={variable: canary}, trust=TRUSTED)
+    assert opened._wire.account.key.reveal() == canary
+
+
+@pytest.mark.parametrize(("kind", "url", "variable"), UNBOUND)
+def test_no_other_variable_is_a_key(kind, url, variable, canary):
+    """A spec that names somebody's token, or what somebody else fills, opens nothing; the way out can be typed."""
+    entry = EngineEntry(name="mine", type=kind, scope="mine", base_url=url, api_key_env=variable)
+    with pytest.raises(OriginRefused, match=f"engine `mine` may not send the value of `{variable}`") as caught:
+        open_engine(entry, profile=load_profiles()[kind], environ={variable: canary}, trust=TRUSTED)
+    origin, _ = parse_base_url(url)
+    assert caught.value.help.endswith(f"`ftspec trust {origin} --key-env {variable}`")
+    assert canary not in caught.value.message + caught.value.help
+
+
+def test_a_glob_opens_nothing_that_one_of_its_variables_may_not():
+    """`OPENAI_*` matches more than keys; the first that does not belong there is named, and all are in the way out."""
+    environ = {"OPENAI_API_KEY": "sk-1", "OPENAI_LOG": "debug", "OPENAI_WEBHOOK_SECRET": "x"}
+    entry = EngineEntry(name="mine", type="openai", scope="mine", api_key_env="OPENAI_*")
+    with pytest.raises(OriginRefused, match="the value of `OPENAI_LOG`") as caught:
+        open_engine(entry, profile=OPENAI, environ=environ, trust={})
+    assert "--key-env OPENAI_LOG --key-env OPENAI_WEBHOOK_SECRET" in caught.value.help
+
+
+def test_the_refusal_of_an_address_names_the_variable_too():
+    """One command trusts both; what looks like a key is not repeated."""
+    for variable, end in (("TUNES_KEY", " --key-env TUNES_KEY`"), ("sk-canary-0123456789", "example.org`")):
+        entry = EngineEntry(name="mine", type="openai", scope="mine", base_url="https://tunes.example.org/v1", api_key_env=variable)
+        with pytest.raises(OriginRefused) as caught:
+            open_engine(entry, profile=OPENAI, environ={}, trust={})
+        assert caught.value.help.endswith(end)
 
 
 def test_the_refusal_says_how_to_trust():

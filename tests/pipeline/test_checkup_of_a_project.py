@@ -44,10 +44,10 @@ def about(findings, subject):
 def test_offline_nothing_is_asked(examined):
     """Origin, key and scope of an engine are said without a connection."""
     with FaultyServer() as server:
-        found = examined({"type": "openai-compatible", "base_url": server.base_url, "api_key_env": "MINE"}, MINE="some-key-1")
+        found = examined({"type": "openai-compatible", "base_url": server.base_url, "api_key_env": "FTSPEC_MINE"}, FTSPEC_MINE="some-key-1")
         assert server.requests == []
     assert about(found, "engine mine") == [
-        (Level.OK, f"OpenAI-compatible server: {server.origin}, key in `MINE`, scope `openai-compatible/{server.origin}`")
+        (Level.OK, f"OpenAI-compatible server: {server.origin}, key in `FTSPEC_MINE`, scope `openai-compatible/{server.origin}`")
     ]
     assert about(found, "trust") == [(Level.OK, "no origins beyond those of the engine types and this machine")]
 
@@ -57,10 +57,10 @@ def test_each_key_says_what_it_sees(examined):
     with FaultyServer(key="key-of-b", clock=NOW.timestamp) as server:
         server.api.files["file-1"] = {"id": "file-1"}
         server.api.make_job({"model": "m", "training_file": "file-1"})
-        engine = {"type": "openai-compatible", "base_url": server.base_url, "api_key_env": "TEAM_*"}
-        found = examined(engine, online=True, TEAM_A="key-of-a", TEAM_B="key-of-b")
-    assert about(found, "engine mine (TEAM_A)") == [(Level.FAILED, "it does not answer: Incorrect API key provided: [redacted]")]
-    assert about(found, "engine mine (TEAM_B)") == [(Level.OK, "it answers, and shows 1 job of org-tiny, 0 of them in state")]
+        engine = {"type": "openai-compatible", "base_url": server.base_url, "api_key_env": "FTSPEC_TEAM_*"}
+        found = examined(engine, online=True, FTSPEC_TEAM_A="key-of-a", FTSPEC_TEAM_B="key-of-b")
+    assert about(found, "engine mine (FTSPEC_TEAM_A)") == [(Level.FAILED, "it does not answer: Incorrect API key provided: [redacted]")]
+    assert about(found, "engine mine (FTSPEC_TEAM_B)") == [(Level.OK, "it answers, and shows 1 job of org-tiny, 0 of them in state")]
 
 
 @pytest.mark.parametrize(("ahead", "word"), [(500, "behind"), (-500, "ahead of")])

@@ -101,7 +101,7 @@ def test_nothing_is_sent_that_this_machine_does_not_trust(told, hook):
 
 def test_a_trusted_webhook_hears_of_the_jobs_that_ended(told, hook):
     """The message names addresses, statuses, models, costs and error codes, and nothing else."""
-    told.trust.add(hook.origin, day="2026-11-20", messages=True)
+    told.trust.add_webhook(hook.origin, day="2026-11-20")
     assert told({"webhook": f"{hook.origin}/services/T0/B1?sig=x"}) == []
     [(path, headers, message)] = hook.said
     assert path == "/services/T0/B1?sig=x"
@@ -116,7 +116,7 @@ def test_a_trusted_webhook_hears_of_the_jobs_that_ended(told, hook):
 
 def test_a_block_hears_only_of_what_it_waits_for(told, hook):
     """`on: failed` is silent about success; without failures nothing is sent at all."""
-    told.trust.add(hook.origin, day="2026-11-20", messages=True)
+    told.trust.add_webhook(hook.origin, day="2026-11-20")
     told({"webhook": hook.origin, "on": "failed"}, {"webhook": hook.origin, "on": ["succeeded"]})
     assert [[one["address"] for one in message["jobs"]] for _, _, message in hook.said] == [["b"], ["a"]]
     hook.said.clear()
@@ -155,14 +155,14 @@ def test_a_changed_script_must_be_trusted_anew(told):
 )
 def test_a_webhook_that_fails_is_a_warning(told, hook, answer, why):
     """Redirects are not followed."""
-    told.trust.add(hook.origin, day="2026-11-20", messages=True)
+    told.trust.add_webhook(hook.origin, day="2026-11-20")
     hook.answer = answer
     assert told({"webhook": hook.origin}) == [f"not notified: {why}"]
 
 
 def test_an_address_in_a_variable_is_never_shown(told, hook):
     """`webhook_env` keeps the address, which may be a secret, out of specs, warnings and commands."""
-    told.trust.add(hook.origin, day="2026-11-20", messages=True)
+    told.trust.add_webhook(hook.origin, day="2026-11-20")
     assert told({"webhook_env": "HOOK"}, HOOK=f"{hook.origin}/secret-path") == []
     assert [path for path, _, _ in hook.said] == ["/secret-path"]
     for value in ("", "https://user:secret-word@host/", "ftp://secret-word", "https://secret-word.example.com/secret-word", "secret word"):
@@ -189,7 +189,7 @@ def test_commands_that_cannot_run_are_warnings(told):
 
 def test_an_address_for_messages_gets_no_key(told, hook):
     """Trust with messages is not trust with keys; taking it back ends both."""
-    told.trust.add(hook.origin, day="2026-11-20", messages=True)
+    told.trust.add_webhook(hook.origin, day="2026-11-20")
     again = TrustStore(told.trust.path)
     assert again.takes_messages(hook.origin)
     assert hook.origin not in again

@@ -1,4 +1,4 @@
-"""`api_key_env: TEAM_*`: which key owns which job is recorded, shown, and used for later requests."""
+"""`api_key_env: FTSPEC_TEAM_*`: which key owns which job is recorded, shown, and used for later requests."""
 
 import json
 import time
@@ -67,10 +67,10 @@ def root(tmp_path: Path) -> Path:
 
 
 def spec(root, server, *, seeds=(1,)):
-    """Write a spec whose only engine is at `server` and has a key for each variable `TEAM_*`."""
+    """Write a spec whose only engine is at `server` and has a key for each variable `FTSPEC_TEAM_*`."""
     members = {
         "ftspec": 1,
-        "engines": {"team": {"type": "openai-compatible", "base_url": server.base_url, "api_key_env": "TEAM_*"}},
+        "engines": {"team": {"type": "openai-compatible", "base_url": server.base_url, "api_key_env": "FTSPEC_TEAM_*"}},
         "datasets": {"rows": "rows.jsonl"},
         "experiments": {
             "tone": {"engine": "team", "base_model": "m", "train": "rows", "epochs": 1, "matrix": {"seed": list(seeds)}},
@@ -91,25 +91,25 @@ def records(root):
 
 def test_the_owner_of_a_job_is_recorded_and_shown(root, monkeypatch, capsys):
     """The variable's name, never its value, stands in state and in `status ADDRESS`."""
-    monkeypatch.setenv("TEAM_ADS", "key-of-ads")
+    monkeypatch.setenv("FTSPEC_TEAM_ADS", "key-of-ads")
     with two_accounts() as server:
         spec(root, server)
         apply(root)
         assert _console.run(group, ["status", "tone/seed=1", "-C", str(root)]) == 0
-    assert (records(root)["tone/seed=1"].owner, records(root)["tone/seed=1"].organization) == ("TEAM_ADS", "org-ads")
+    assert (records(root)["tone/seed=1"].owner, records(root)["tone/seed=1"].organization) == ("FTSPEC_TEAM_ADS", "org-ads")
     shown = capsys.readouterr().out
-    assert "key of          $TEAM_ADS" in shown
+    assert "key of          $FTSPEC_TEAM_ADS" in shown
     assert "organization    org-ads" in shown
     assert not any("key-of-ads" in file.read_text() for file in (root / "state").rglob("*") if file.is_file())
 
 
 def test_later_requests_for_a_job_go_to_its_owner_first(root, monkeypatch):
     """A job that the second key bought is asked about with the second key alone."""
-    monkeypatch.setenv("TEAM_SEARCH", "key-of-search")
+    monkeypatch.setenv("FTSPEC_TEAM_SEARCH", "key-of-search")
     with two_accounts() as server:
         spec(root, server)
         apply(root)
-        monkeypatch.setenv("TEAM_ADS", "key-of-ads")
+        monkeypatch.setenv("FTSPEC_TEAM_ADS", "key-of-ads")
         server.api.asked.clear()
         assert _console.run(group, ["status", "tone/seed=1", "--all", "-C", str(root)]) == 0
         by_key = [key for key, name in server.api.asked if name.startswith("GET /fine_tuning/jobs/")]
@@ -119,14 +119,14 @@ def test_later_requests_for_a_job_go_to_its_owner_first(root, monkeypatch):
 
 def test_jobs_of_several_organizations_live_in_one_state(root, monkeypatch):
     """A job is bought with the key that owns its file; the other organization's jobs stay what they are."""
-    monkeypatch.setenv("TEAM_SEARCH", "key-of-search")
+    monkeypatch.setenv("FTSPEC_TEAM_SEARCH", "key-of-search")
     with two_accounts() as server:
         spec(root, server)
         apply(root)
-        monkeypatch.delenv("TEAM_SEARCH")
-        monkeypatch.setenv("TEAM_ADS", "key-of-ads")
+        monkeypatch.delenv("FTSPEC_TEAM_SEARCH")
+        monkeypatch.setenv("FTSPEC_TEAM_ADS", "key-of-ads")
         spec(root, server, seeds=(1, 2))
         apply(root)
         found = records(root)
-    assert {address: last.owner for address, last in found.items()} == {"tone/seed=1": "TEAM_SEARCH", "tone/seed=2": "TEAM_ADS"}
+    assert {address: last.owner for address, last in found.items()} == {"tone/seed=1": "FTSPEC_TEAM_SEARCH", "tone/seed=2": "FTSPEC_TEAM_ADS"}
     assert [len(account.jobs) for account in server.api.accounts.values()] == [1, 1]

@@ -29,7 +29,7 @@ COMMANDS = (
 )
 
 
-def spec(base_url: str, *, kind: str = "openai-compatible", key: str = "CANARY_KEY", more: str = "") -> str:
+def spec(base_url: str, *, kind: str = "openai-compatible", key: str = "FTSPEC_CANARY_KEY", more: str = "") -> str:
     """Return a spec of two jobs on one engine."""
     return (
         f'ftspec: 1\nproject: canary\n{more}engines: {{mine: {{type: {kind}, base_url: "{base_url}", api_key_env: {key}}}}}\n'
@@ -48,7 +48,7 @@ def spec(base_url: str, *, kind: str = "openai-compatible", key: str = "CANARY_K
 )
 def test_the_key_is_in_no_output_and_no_file(kind, project, ftspec, monkeypatch):
     """Stdout, stderr, state, lock, plan file and everything under the project, plain or encoded."""
-    monkeypatch.setenv("CANARY_KEY", KEY)
+    monkeypatch.setenv("FTSPEC_CANARY_KEY", KEY)
     with FaultyServer([Fault(kind, on="POST /fine_tuning/jobs")], key=KEY) as server:
         (project / "ftspec.yaml").write_text(spec(server.base_url))
         said = [ftspec(*words).said for words in (["apply", "-y"], *COMMANDS)]
@@ -124,7 +124,7 @@ def test_no_spelling_of_an_address_moves_the_key(url, through, project, ftspec, 
 def test_a_redirect_from_a_trusted_origin_is_not_followed(project, ftspec, monkeypatch, stranger):
     """Neither the key nor a row of data arrives at where the engine points."""
     port, got = stranger
-    monkeypatch.setenv("CANARY_KEY", KEY)
+    monkeypatch.setenv("FTSPEC_CANARY_KEY", KEY)
     with FaultyServer([Fault("redirect", on="POST /files", value=f"http://127.0.0.1:{port}/v1", times=5)], key=KEY) as server:
         (project / "ftspec.yaml").write_text(spec(server.base_url))
         ran = ftspec("apply", "-y", "--no-wait")
@@ -135,7 +135,7 @@ def test_a_redirect_from_a_trusted_origin_is_not_followed(project, ftspec, monke
 def test_ambient_variables_move_nothing(project, ftspec, monkeypatch, stranger):
     """Proxies, base URLs and headers of other tools are ignored, with a warning."""
     port, got = stranger
-    monkeypatch.setenv("CANARY_KEY", KEY)
+    monkeypatch.setenv("FTSPEC_CANARY_KEY", KEY)
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "OPENAI_BASE_URL"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
     with FaultyServer(key=KEY) as server:
