@@ -50,8 +50,9 @@ class ApiError(HTTPException):
 
     @classmethod
     def of(cls, problem: Problem) -> ApiError:
-        """Return the 400 that says what a trainer said."""
-        return cls(400, problem.message, param=problem.param, code=problem.code)
+        """Return the answer that says what a trainer said."""
+        kind = "server_error" if problem.status >= 500 else "invalid_request_error"
+        return cls(problem.status, problem.message, param=problem.param, code=problem.code, type=kind)
 
 
 class Body(BaseModel):

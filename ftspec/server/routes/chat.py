@@ -7,7 +7,7 @@ one that then came true.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -37,18 +37,21 @@ class Answer:
     completion: Completion
     request: ChatRequest
     finish: str = "stop"
-    count: int = 0
+    usage: tuple[int, int] = (0, 0)
+    """Tokens of the prompt and of what was written so far."""
     _held: list[ChatToken] = field(default_factory=list)
     _stopped: bool = False
 
     def pieces(self) -> Iterator[list[ChatToken]]:
         """Yield tokens that no stop sequence can take back any more."""
+        prompt, count = self.completion.prompt_tokens, 0
         try:
             for token in self.completion.tokens:
                 if token.finish is not None:
-                    self.finish = token.finish
+                    self.finish, self.usage = token.finish, token.usage or (prompt, count)
                     break
-                self.count += 1
+                count += 1
+                self.usage = prompt, count
                 self._held.append(token)
                 yield from self._certain()
                 if self._stopped:
@@ -77,7 +80,7 @@ def _up_to(tokens: Sequence[ChatToken], length: int) -> list[ChatToken]:
     for token in tokens:
         if length <= 0:
             break
-        kept.append(ChatToken(text=token.text[:length], logprob=token.logprob, top=token.top))
+        kept.append(replace(token, text=token.text[:length]))
         length -= len(token.text)
     return kept
 
@@ -102,7 +105,7 @@ def _wire_logprobs(tokens: Sequence[ChatToken], request: ChatRequest) -> dict[st
 
 
 def _usage(answers: Sequence[Answer]) -> dict[str, int]:
-    prompt, completion = answers[0].completion.prompt_tokens, sum(answer.count for answer in answers)
+    prompt, completion = answers[0].usage[0], sum(answer.usage[1] for answer in answers)
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
@@ -126,24 +129,44 @@ async def create(request: Request) -> Response:
         chunks = iterate_in_threadpool(_stream(chat, head, answers))
         return StreamingResponse(chunks, media_type="text/event-stream", headers={"cache-control": "no-cache"})
     choices: list[dict[str, Any]] = [{}] * len(answers)
+    broken: list[TrainerRefusal] = []
 
     async def finish(index: int) -> None:
-        choices[index] = await run_sync(_whole, index, answers[index])
+        try:
+            choices[index] = await run_sync(_whole, index, answers[index])
+        except TrainerRefusal as refusal:
+            broken.append(refusal)
 
     async with anyio.create_task_group() as group:
         for index in range(len(answers)):
             group.start_soon(finish, index)
+    if broken:
+        raise ApiError.of(broken[0].problem)
     return JSONResponse({**head, "object": "chat.completion", "choices": choices, "usage": _usage(answers)})
 
 
 def _whole(index: int, answer: Answer) -> dict[str, Any]:
     tokens = [token for piece in answer.pieces() for token in piece]
+    text, calls = "".join(token.text for token in tokens), _joined(tokens)
+    message: dict[str, Any] = {"role": "assistant", "content": text or None if calls else text, "refusal": None, "annotations": []}
     return {
         "index": index,
-        "message": {"role": "assistant", "content": "".join(token.text for token in tokens), "refusal": None, "annotations": []},
+        "message": {**message, "tool_calls": calls} if calls else message,
         "logprobs": _wire_logprobs(tokens, answer.request),
         "finish_reason": answer.finish,
     }
+
+
+def _joined(tokens: Sequence[ChatToken]) -> list[dict[str, Any]]:
+    """Return the tool calls that the parts in `tokens` make up."""
+    calls: dict[int, dict[str, Any]] = {}
+    for part in (part for token in tokens for part in token.calls):
+        call = calls.setdefault(part["index"], {"id": "", "type": "function", "function": {"name": "", "arguments": ""}})
+        call["id"] = part.get("id") or call["id"]
+        function = part.get("function") or {}
+        call["function"]["name"] += function.get("name") or ""
+        call["function"]["arguments"] += function.get("arguments") or ""
+    return [calls[index] for index in sorted(calls)]
 
 
 def _stream(chat: Chat, head: dict[str, Any], answers: Sequence[Answer]) -> Iterator[str]:
@@ -164,16 +187,24 @@ def _stream(chat: Chat, head: dict[str, Any], answers: Sequence[Answer]) -> Iter
     while running:
         for one in list(running):
             index, answer, pieces = one
-            piece = next(pieces, None)
+            try:
+                piece = next(pieces, None)
+            except TrainerRefusal as refusal:
+                yield f"data: {json.dumps(ApiError.of(refusal.problem).body)}\n\n"
+                return
             if piece is None:
                 running.remove(one)
                 yield event([choice(index, {}, finish=answer.finish)])
             else:
-                text = "".join(token.text for token in piece)
-                yield event([choice(index, {"content": text}, _wire_logprobs(piece, answer.request))])
+                yield event([choice(index, _delta(piece), _wire_logprobs(piece, answer.request))])
     if chat.include_usage:
         yield event([], usage=_usage(answers))
     yield "data: [DONE]\n\n"
+
+
+def _delta(piece: Sequence[ChatToken]) -> dict[str, Any]:
+    text, calls = "".join(token.text for token in piece), [part for token in piece for part in token.calls]
+    return {**({"content": text} if text or not calls else {}), **({"tool_calls": calls} if calls else {})}
 
 
 routes = [Route("/v1/chat/completions", create, methods=["POST"])]

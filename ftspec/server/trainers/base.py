@@ -79,11 +79,12 @@ class TrainingJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Why a request is refused, in the protocol's terms: `message`, the member at fault, a code."""
+    """Why a request is refused, in the protocol's terms: `message`, the member at fault, a code, an HTTP status."""
 
     message: str
     param: str | None = None
     code: str | None = None
+    status: int = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,18 +178,25 @@ class ChatRequest:
 class ChatToken:
     """The next piece of an answer. `top` are the likeliest alternatives, best first.
 
-    The last one has no text and says why the answer ended.
+    The last one has no text and says why the answer ended; `usage` are the tokens of prompt and
+    answer where somebody else counted them. `calls` are parts of tool calls as the protocol
+    streams them.
     """
 
     text: str
     logprob: float = 0.0
     top: Sequence[tuple[str, float]] = ()
-    finish: Literal["stop", "length"] | None = None
+    finish: Literal["stop", "length", "tool_calls", "content_filter"] | None = None
+    usage: tuple[int, int] | None = None
+    calls: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """An answer being made: the prompt's size, what makes it, and its tokens as they come (closed early or read to the end)."""
+    """An answer being made: the prompt's size, what makes it, and its tokens as they come (closed early or read to the end).
+
+    Reading a token may raise `TrainerRefusal`: the answer broke off.
+    """
 
     prompt_tokens: int
     fingerprint: str
@@ -196,7 +204,7 @@ class Completion:
 
 
 class TrainerRefusal(Exception):
-    """The trainer says no to something that a client asked: a 400 of the protocol."""
+    """The trainer says no to something that a client asked."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)

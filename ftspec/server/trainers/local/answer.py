@@ -6,7 +6,7 @@ batch, whatever adapters they ask for. Each row of a batch has its own temperatu
 In:  `{"id", "base", "adapter"|null, "model"|null, "messages", "tools", "temperature", "top_p", "max_tokens", "seed", "stop", "top"}`,
      `{"forget": id}`
 Out: `{"id", "prompt_tokens", "fingerprint"}`, then `{"id", "text", "logprob", "top"}` a token, at last `{"id", "finish"}`;
-     or `{"id", "error"}`
+     or `{"id", "error", "code"}`
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ _BASE = "__base__"
 
 class Unanswerable(Exception):
     """A request that cannot be answered."""
+
+    def __init__(self, message: str, *, code: str = "invalid_value") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(slots=True, eq=False)
@@ -172,7 +176,7 @@ class Answers:
             try:
                 rows.append(_begin(model, request))
             except Unanswerable as refusal:
-                _say(id=request["id"], error=str(refusal))
+                _say(id=request["id"], error=str(refusal), code=refusal.code)
             except Exception as error:  # noqa: BLE001 a template may raise anything
                 _say(id=request["id"], error=f"The chat template cannot render these messages ({type(error).__name__}).")
         try:
@@ -251,7 +255,8 @@ def _begin(model: Loaded, request: Mapping[str, Any]) -> Row:
     prompt = model.tokenizer.apply_chat_template(messages, tools=request["tools"] or None, add_generation_prompt=True, return_dict=False)
     room = model.context - len(prompt)
     if room < 1:
-        raise Unanswerable(f"The conversation has {len(prompt)} tokens, and the model reads at most {model.context}.")
+        message = f"The conversation has {len(prompt)} tokens, and the model reads at most {model.context}."
+        raise Unanswerable(message, code="context_length_exceeded")
     chance = None
     if request["temperature"] > 0:
         chance = torch.Generator()

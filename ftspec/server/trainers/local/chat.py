@@ -1,7 +1,7 @@
-"""Chats with local models, from a process that loads none: a child that answers, or a server elsewhere.
+"""Chats with local models, from a process that loads none: a child (`answer.py`), started with the first chat, answers.
 
-The child (`answer.py`) is started with the first chat and ends with us. Where `serve_url` is set,
-that server (vLLM, ...) is asked instead; it never gets a key.
+It ends with us. When it ends before, what was asked of it is asked once more, of another child; an
+answer that had begun is broken off, and whoever asked may ask again.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import os
 import queue
 import subprocess
 import threading
-import urllib.error
-import urllib.request
 from typing import TYPE_CHECKING, Any
 
 from ftspec.server.trainers.base import ChatToken, Completion, Problem, TrainerRefusal
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
     from pathlib import Path
 
-    from ftspec.server.trainers.base import ChatRequest, ModelSource
+    from ftspec.server.trainers.base import ChatRequest
     from ftspec.server.trainers.local.settings import Base
 
 log = logging.getLogger("ftspec.server.local")
@@ -36,6 +34,11 @@ _NEXT_SECONDS = 300
 
 class AnswererGone(Exception):
     """The process that answers ended: asking again starts another one."""
+
+
+def _gone() -> TrainerRefusal:
+    message = "The process that answers chats ended; `answers.log` of the server may say why."
+    return TrainerRefusal(Problem(message=message, code="answerer_gone", status=503))
 
 
 class Answerer:
@@ -52,6 +55,16 @@ class Answerer:
 
     def complete(self, request: ChatRequest, *, base: Base, adapter: Path | None, model: Path | None) -> Completion:
         """Begin an answer of `base` (with `adapter`), or of the whole `model`."""
+        try:
+            return self._begin(request, base=base, adapter=adapter, model=model)
+        except AnswererGone:
+            pass
+        try:
+            return self._begin(request, base=base, adapter=adapter, model=model)
+        except AnswererGone:
+            raise _gone() from None
+
+    def _begin(self, request: ChatRequest, *, base: Base, adapter: Path | None, model: Path | None) -> Completion:
         if request.options:
             name = next(iter(request.options))
             raise TrainerRefusal(Problem(message=f"The local engine does not support '{name}'.", param=name, code="unsupported_parameter"))
@@ -136,7 +149,7 @@ class Answerer:
             raise AnswererGone
         if "error" in content:
             self._queues.pop(number, None)
-            raise TrainerRefusal(Problem(message=content["error"], param="messages", code="invalid_value"))
+            raise TrainerRefusal(Problem(message=content["error"], param="messages", code=content.get("code", "invalid_value")))
         return content
 
     def _tokens(self, number: str, box: queue.SimpleQueue[dict[str, Any] | None]) -> Generator[ChatToken, None, None]:
@@ -148,6 +161,8 @@ class Answerer:
                     return
                 top = [(text, value) for text, value in content["top"]]
                 yield ChatToken(text=content["text"], logprob=content["logprob"], top=top)
+        except AnswererGone:
+            raise _gone() from None
         finally:
             if self._queues.pop(number, None) is not None:
                 self._forget(number)
@@ -160,67 +175,3 @@ class Answerer:
                     self._child.stdin.flush()
                 except (OSError, ValueError):
                     return
-
-
-def ask_elsewhere(url: str, source: ModelSource, request: ChatRequest) -> Completion:
-    """Return an answer of the server at `url`; bases and adapters have their names there."""
-    body: dict[str, Any] = {
-        "model": source.name,
-        "messages": [dict(message) for message in request.messages],
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        **({"max_tokens": request.max_tokens} if request.max_tokens else {}),
-        **({"seed": request.seed} if request.seed is not None else {}),
-        **({"stop": list(request.stop)} if request.stop else {}),
-        **({"tools": [dict(tool) for tool in request.tools]} if request.tools else {}),
-        **({"logprobs": True, "top_logprobs": request.top_logprobs} if request.top_logprobs is not None else {}),
-        **request.options,
-    }
-    post = urllib.request.Request(  # noqa: S310 the settings allow http and https only
-        f"{url}/chat/completions", data=json.dumps(body).encode(), headers={"content-type": "application/json"}
-    )
-    try:
-        response = _OPENER.open(post, timeout=_FIRST_SECONDS)
-    except urllib.error.HTTPError as error:
-        with error:
-            message = f"The server behind `serve_url` refused ({error.code}): does it serve `{source.name}`?"
-        raise TrainerRefusal(Problem(message=message, param="model", code="serve_url_refused")) from None
-    except OSError as error:
-        raise TrainerRefusal(
-            Problem(message=f"The server behind `serve_url` does not answer ({type(error).__name__}).", code="serve_url_unreachable")
-        ) from None
-    return Completion(prompt_tokens=0, fingerprint=f"fp_{source.name}"[:64], tokens=_streamed(response))
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A server that sends us elsewhere is not the one that was configured."""
-
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        """Follow nothing."""
-
-
-_OPENER = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler({}))
-
-
-def _streamed(response: Any) -> Generator[ChatToken, None, None]:
-    finish = "stop"
-    with response:
-        for line in response:
-            if not line.startswith(b"data: ") or line.strip() == b"data: [DONE]":
-                continue
-            for choice in json.loads(line[6:]).get("choices") or ():
-                yield from _pieces(choice)
-                finish = choice.get("finish_reason") or finish
-    yield ChatToken(text="", finish="length" if finish == "length" else "stop")
-
-
-def _pieces(choice: Mapping[str, Any]) -> Generator[ChatToken, None, None]:
-    known = (choice.get("logprobs") or {}).get("content")
-    if known:
-        for token in known:
-            top = [(one["token"], one["logprob"]) for one in token.get("top_logprobs") or ()]
-            yield ChatToken(text=token["token"], logprob=token["logprob"], top=top)
-    elif text := (choice.get("delta") or {}).get("content"):
-        yield ChatToken(text=text)

@@ -9,7 +9,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ftspec.server.trainers.base import Problem, ServedModel, TrainerRefusal
-from ftspec.server.trainers.local.chat import Answerer, AnswererGone, ask_elsewhere
+from ftspec.server.trainers.local.chat import Answerer
+from ftspec.server.trainers.local.elsewhere import ask_elsewhere
 from ftspec.server.trainers.local.executors import executor
 from ftspec.server.trainers.local.probe import ask
 from ftspec.server.trainers.local.reconcile import Reconciler, Sweeper
@@ -166,10 +167,7 @@ class LocalTrainer:
                 problem = Problem(message=f"The weights of `{model.name}` were deleted.", param="model", code="model_not_found")
                 raise TrainerRefusal(problem)
             adapter, whole = (folder, None) if (folder / "adapter_config.json").exists() else (None, folder)
-        try:
-            return self._answerer.complete(request, base=self._base(model.base_model), adapter=adapter, model=whole)
-        except AnswererGone:
-            return self._answerer.complete(request, base=self._base(model.base_model), adapter=adapter, model=whole)
+        return self._answerer.complete(request, base=self._base(model.base_model), adapter=adapter, model=whole)
 
     def discard(self, model: ModelSource) -> None:
         """Remove the weights of a deleted model."""
