@@ -165,6 +165,8 @@ class Policy:
     max_tokens: int | None = None
     require_validation: bool = False
     require_known_cost: bool = False
+    allow_leakage: bool = False
+    """Whether models may be measured on rows that they were trained on (told, and no error)."""
     allow_engines: tuple[str, ...] | None = None
     at: Place | None = None
 

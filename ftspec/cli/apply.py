@@ -63,6 +63,7 @@ def command(  # noqa: PLR0913 click passes each option
         ftspec apply -y --target 'triage/*'
         ftspec apply plan.json
     """
+    from ftspec.cli._data._progress import bar
     from ftspec.executor.result import ApplyOptions
     from ftspec.pipeline.applying import ApplyRequest, apply
 
@@ -73,7 +74,7 @@ def command(  # noqa: PLR0913 click passes each option
         allow_code=allow_code,
     )
     approve = functools.partial(_approve, auto=auto_approve or plan_file is not None, quiet=as_json)
-    applied = apply(project, request, approve=approve, progress=_progress)
+    applied = apply(project, request, approve=approve, progress=_progress, watch=bar)
     _show(applied, as_json=as_json)
     _console.stop(applied.exit_code)
 
@@ -93,11 +94,10 @@ def _approve(planned: Planned, *, auto: bool, quiet: bool) -> None:
 
 
 def _progress(planned: Planned) -> Any:
-    from ftspec.actions import KeepJob, LaunchJob
+    from ftspec.cli._awaited import of_plan
     from ftspec.cli._progress import progress
 
-    moving = sum(1 for a in planned.plan.actions if isinstance(a, LaunchJob) or (isinstance(a, KeepJob) and not a.record.status.terminal))
-    return progress(planned=moving)
+    return progress(of_plan(planned.plan, planned.state))
 
 
 def _show(applied: Applied, *, as_json: bool) -> None:

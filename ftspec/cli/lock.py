@@ -24,9 +24,9 @@ def command(project: Project, *, check: bool) -> None:
         ftspec lock --check
     """
     from ftspec.pipeline.locking import check_lockfile, write_lockfile
-    from ftspec.pipeline.planning import make_plan
+    from ftspec.pipeline.planning import load, make_plan, want
 
-    planned = make_plan(project)
+    planned = make_plan(project, wanted=want(load(project)))
     _console.show(planned.diagnostics)
     name = project.relative(project.lockfile)
     if check:

@@ -103,6 +103,7 @@ def command(
         ftspec plan --target 'triage/*' --format markdown
         ftspec plan --detailed-exitcode -o plan.json && ftspec apply plan.json
     """
+    from ftspec.cli._data._progress import bar
     from ftspec.pipeline.planning import make_plan
 
     if refresh:
@@ -110,7 +111,7 @@ def command(
 
         planned = refreshed_plan(project, options)
     else:
-        planned = make_plan(project, options)
+        planned = make_plan(project, options, watch=bar)
     _console.show(planned.diagnostics)
     show_plan(planned.plan, form=form, full=full)
     local = {name for name, entry in planned.wanted.spec.engines.items() if entry.type == "local"}

@@ -34,12 +34,13 @@ def command(project: Project, *, form: str, strict: bool) -> None:
         ftspec validate --format github
         ftspec validate -f specs/tone.yaml --strict
     """
+    from ftspec.cli._data._progress import bar
     from ftspec.diagnostics import has_errors
     from ftspec.pipeline.planning import InvalidSpec, load, want
 
     summary = ""
     try:
-        wanted = want(load(project))
+        wanted = want(load(project), leakage=True, watch=bar)
     except InvalidSpec as stop:
         found: Sequence[Diagnostic] = stop.diagnostics
     else:

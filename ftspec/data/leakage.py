@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ftspec.data.boring import PlainChat, as_dict
-from ftspec.data.cache import describe
 from ftspec.data.checks import all_codes
 from ftspec.data.digest import part_of
 from ftspec.data.findings import KEEP
@@ -31,10 +30,10 @@ from ftspec.diagnostics import Diagnostic, Place
 from ftspec.printable import printable
 
 if TYPE_CHECKING:
-    from ftspec.data.cache import DigestCache
     from ftspec.data.formats.base import Format
+    from ftspec.data.onepass import Progress
     from ftspec.data.transforms import Row
-    from ftspec.experiment import DesiredDataset, Spec
+    from ftspec.experiment import DesiredDataset
 
 NEAR = 0.6
 """Share of an item's n-grams in one training row from which it counts as a near duplicate."""
@@ -94,6 +93,8 @@ class Index:
 
     ref: str
     group_by: str | None = None
+    near: bool = True
+    """Whether near duplicates are searched for, which is what takes time and memory."""
     items: list[_Item] = field(default_factory=list)
     rows: dict[int, list[int]] = field(default_factory=dict)
     prompts: dict[int, list[int]] = field(default_factory=dict)
@@ -116,7 +117,7 @@ class Index:
         self.rows.setdefault(hash64(row.canonical), []).append(number)
         if (prompt := prompt_key(row.value, form)) is not None:
             self.prompts.setdefault(prompt, []).append(number)
-        words = words_of(row.value, form)
+        words = words_of(row.value, form) if self.near else []
         if len(words) >= SHORT:
             self.sizes.add(_size(words))
             for gram in set(grams_of(words, _size(words))):
@@ -209,31 +210,40 @@ def prompt_key(value: Any, form: Format) -> int | None:
     return hash64(sorted_json(prompt)) if prompt else None
 
 
-def rows_of(part: Part, where: Where) -> Iterator[tuple[Row, Format]]:
+def rows_of(part: Part, where: Where, *, progress: Progress | None = None) -> Iterator[tuple[Row, Format]]:
     """Yield the rows of a part."""
     source = Source(part.dataset, where)
     form = all_formats()[source.format]
     wanted = part_of(part.dataset, part.ref)
+    done = 0
     for batch in source.rows(source.unchecked()):
         for row in batch:
             if not wanted or row.part == wanted:
                 yield row, form
+        if progress is not None:
+            done += sum(len(row.canonical) + 1 for row in batch)
+            progress(done, source.size)
 
 
-def index_of(part: Part, where: Where, *, group_by: str | None = None) -> Index:
+def index_of(part: Part, where: Where, *, group_by: str | None = None, near: bool = True) -> Index:
     """Index one held-out part."""
-    index = Index(part.ref, group_by=group_by)
+    index = Index(part.ref, group_by=group_by, near=near)
     for row, form in rows_of(part, where):
         index.add(row, form)
     index.close()
     return index
 
 
-def compare(train: Part, held: Iterable[Part], where: Where, *, group_by: str | None = None) -> list[Diagnostic]:
-    """Return what each held-out part shares with the training data, in one pass over it (`BadFile`)."""
+def compare(
+    train: Part, held: Iterable[Part], where: Where, *, near: bool = True, group_by: str | None = None, progress: Progress | None = None
+) -> list[Diagnostic]:
+    """Return what each held-out part shares with the training data, in one pass over it (`BadFile`).
+
+    Without `near` only equal rows, prompts and groups are found, as fast as rows are read.
+    """
     group_by = group_by or (train.dataset.split.group_by if train.dataset.split else None)
-    indexes = [index_of(part, where, group_by=group_by) for part in held]
-    for row, form in rows_of(train, where):
+    indexes = [index_of(part, where, group_by=group_by, near=near) for part in held]
+    for row, form in rows_of(train, where, progress=progress):
         for index in indexes:
             index.look(row, form)
     return [one for index in indexes for one in as_diagnostics(index.leaks(), held=index.ref, train=train.ref)]
@@ -266,37 +276,3 @@ def as_diagnostics(leaks: Iterable[Leak], *, held: str, train: str) -> list[Diag
         )
         for code, found in by_code.items()
     ]
-
-
-def comparisons(spec: Spec) -> dict[str, list[str]]:
-    """Return every training part of a spec with the parts that its models are validated and evaluated on."""
-    pairs: dict[str, dict[str, None]] = {}
-    for job in spec.jobs:
-        held = [job.validation, *(spec.evals[name].dataset for name in job.evals if name in spec.evals)]
-        for ref in held:
-            if ref and ref != job.train:
-                pairs.setdefault(job.train, {}).setdefault(ref)
-    return {train: list(held) for train, held in pairs.items()}
-
-
-def spec_leaks(spec: Spec, where: Where, *, cache: DigestCache | None = None) -> list[Diagnostic]:
-    """Return the leakage between everything that a spec trains on and everything that it measures with (`BadFile`).
-
-    With a cache, files that did not change are not compared again.
-    """
-    found: list[Diagnostic] = []
-    for train, held in comparisons(spec).items():
-        refs = [ref for ref in (train, *held) if ref.partition(".")[0] in spec.datasets]
-        if train not in refs:
-            continue
-        first, *others = [Part.of(ref, spec.datasets) for ref in refs]
-        settings = {"refs": refs, "datasets": [describe(part.dataset) for part in (first, *others)]}
-        known = cache.recall("leakage", settings, where, kind=list[Diagnostic]) if cache is not None else None
-        if known is None:
-            read_at = cache.now() if cache is not None else 0
-            known = compare(first, others, where)
-            if cache is not None:
-                stamps = [stamp for part in (first, *others) for stamp in Source(part.dataset, where).stamps]
-                cache.remember("leakage", settings, known, stamps=stamps, read_at=read_at)
-        found += known
-    return found

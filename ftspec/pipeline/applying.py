@@ -18,7 +18,19 @@ from typing import TYPE_CHECKING, Any
 from ftspec import __version__
 from ftspec.diagnostics import FtspecError
 from ftspec.executor.result import ApplyOptions, ApplyResult
-from ftspec.pipeline.planning import Loaded, Planned, PlanOptions, PlanStale, load, make_plan, profiles, state_of, want
+from ftspec.pipeline.planning import (
+    Loaded,
+    Planned,
+    PlanOptions,
+    PlanStale,
+    Watch,
+    load,
+    make_plan,
+    profiles,
+    state_of,
+    unwatched,
+    want,
+)
 from ftspec.pipeline.spending import Spending
 
 if TYPE_CHECKING:
@@ -71,11 +83,13 @@ class ApplyRequest:
     command: str = "apply"
 
 
-def apply(project: Project, request: ApplyRequest, *, approve: Approve, progress: Callable[[Planned], Any]) -> Applied:
-    """Do what a plan says. `progress(planned)` is a context manager that is a `Progress` observer."""
+def apply(
+    project: Project, request: ApplyRequest, *, approve: Approve, progress: Callable[[Planned], Any], watch: Watch = unwatched
+) -> Applied:
+    """Do what a plan says. `progress(planned)` is a context manager that is a `Progress` observer, `watch` one for reading data."""
     loaded = load(project, sample=request.options.sample)
     warm_up()
-    wanted = want(loaded)
+    wanted = want(loaded, leakage=True, watch=watch)
     backend = state_of(project, loaded.spec)
     with backend.lock(request.command) as writer:
         applied = asyncio.run(_apply(loaded, wanted, request, writer, approve, progress))

@@ -7,7 +7,8 @@ collected from all steps; a plan is made only when none of them is an error.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,14 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 """How many reasons a message lists."""
+
+Watch = Callable[[str], AbstractContextManager[Any]]
+"""Given what is read, a context with who wants to hear how far it is (bytes done, bytes in all), or `None`."""
+
+
+def unwatched(what: str) -> AbstractContextManager[None]:  # noqa: ARG001 nobody is told
+    """Watch nothing."""
+    return nullcontext()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,19 +144,40 @@ def sampled(spec: Spec, rows: int) -> Spec:
     return replace(spec, datasets=datasets)
 
 
-def want(loaded: Loaded) -> Wanted:
-    """Digest the datasets that the jobs and evals use and give every job its key."""
+def want(loaded: Loaded, *, leakage: bool = False, watch: Watch = unwatched) -> Wanted:
+    """Digest the datasets that the jobs and evals use and give every job its key.
+
+    With `leakage`, before anything is bought: training rows that are also measured with are told too.
+    """
     from ftspec.planner.identify import identify
 
-    facts, problems = digest_all(loaded)
+    facts, problems = digest_all(loaded, watch=watch)
     jobs, doubled = identify(loaded.spec.jobs, facts)
-    diagnostics = (*loaded.diagnostics, *problems, *doubled)
+    diagnostics = [*loaded.diagnostics, *problems, *doubled]
+    if leakage and not has_errors(diagnostics):
+        diagnostics += leaks(loaded, watch=watch)
     if has_errors(diagnostics):
         raise InvalidSpec(diagnostics)
-    return Wanted(project=loaded.project, spec=loaded.spec, jobs=jobs, datasets=facts, diagnostics=diagnostics)
+    return Wanted(project=loaded.project, spec=loaded.spec, jobs=jobs, datasets=facts, diagnostics=tuple(diagnostics))
 
 
-def digest_all(loaded: Loaded) -> tuple[dict[str, DatasetFacts], list[Diagnostic]]:
+def leaks(loaded: Loaded, *, watch: Watch = unwatched) -> list[Diagnostic]:
+    """Return which rows, prompts and groups are both trained on and measured with."""
+    from ftspec.data.cache import DigestCache
+    from ftspec.data.held_out import spec_leaks
+    from ftspec.data.rows import BadFile, Place
+
+    project, spec = loaded.project, loaded.spec
+    where = Place(root=project.root, data_roots=project.data_roots, datasets=spec.datasets)
+    cache = DigestCache(project.cache) if project.cache is not None else None
+    with watch("leakage of rows") as progress:
+        try:
+            return spec_leaks(spec, where, near=False, cache=cache, progress=progress)
+        except BadFile as problem:
+            raise FtspecError(f"the datasets cannot be compared: {problem.message}", help="let the writer finish, then try again") from None
+
+
+def digest_all(loaded: Loaded, *, watch: Watch = unwatched) -> tuple[dict[str, DatasetFacts], list[Diagnostic]]:
     """Return the facts of every dataset part that is used, and what is wrong with the rows, for the engines that get them."""
     from ftspec.actions import DatasetFacts
     from ftspec.data import uses
@@ -164,15 +194,17 @@ def digest_all(loaded: Loaded) -> tuple[dict[str, DatasetFacts], list[Diagnostic
     for name, dataset in spec.datasets.items():
         if used.isdisjoint(dataset.refs()):
             continue
-        found, wrong = digest(
-            dataset,
-            root=project.root,
-            cache=cache,
-            data_roots=project.data_roots,
-            datasets=spec.datasets,
-            setting=uses.setting_of(spec, name, known),
-            tokenizer=uses.tokenizer_of(spec, name, known),
-        )
+        with watch(dataset.path) as progress:
+            found, wrong = digest(
+                dataset,
+                root=project.root,
+                cache=cache,
+                data_roots=project.data_roots,
+                datasets=spec.datasets,
+                setting=uses.setting_of(spec, name, known),
+                tokenizer=uses.tokenizer_of(spec, name, known),
+                progress=progress,
+            )
         facts.update(found)
         problems.extend(wrong)
     if cache is not None:
@@ -199,13 +231,14 @@ def make_plan(
     state: State | None = None,
     observed: Observed | None = None,
     now: str | None = None,
+    watch: Watch = unwatched,
 ) -> Planned:
     """Compare what is wanted with what is recorded. Raises `InvalidSpec`; reads no engine."""
     from ftspec.planner import plan as planner
     from ftspec.planner.prices import price_table
 
     options = options or PlanOptions()
-    wanted = wanted or want(load(project, sample=options.sample))
+    wanted = wanted or want(load(project, sample=options.sample), leakage=True, watch=watch)
     problems: list[Diagnostic] = []
     if state is None:
         state, problems = state_of(project, wanted.spec).read()

@@ -333,6 +333,7 @@ class PolicyBlock(Block):
     )
     require_validation: bool | None = Field(None, description="Refuse jobs without a validation dataset.")
     require_known_cost: bool | None = Field(None, description="Refuse jobs whose cost cannot be told.")
+    allow_leakage: bool | None = Field(None, description="Let models be measured on rows that they were trained on. Default: no.")
     allow_engines: list[Text] | None = Field(None, description="Engines that may be used.")
 
 

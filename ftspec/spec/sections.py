@@ -327,6 +327,7 @@ def policy(node: Map | None, at: Place | None, engine_names: Sequence[str]) -> t
         max_tokens=node.get("max_tokens"),
         require_validation=bool(node.get("require_validation")),
         require_known_cost=bool(node.get("require_known_cost")),
+        allow_leakage=bool(node.get("allow_leakage")),
         allow_engines=tuple(allowed) if allowed is not None else None,
         at=at,
     ), []

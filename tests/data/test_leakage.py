@@ -6,9 +6,11 @@ import random
 
 import pytest
 
-from ftspec.data.leakage import Part, as_diagnostics, compare, comparisons, index_of, rows_of, spec_leaks
+from ftspec.data.held_out import comparisons, spec_leaks
+from ftspec.data.leakage import Part, as_diagnostics, compare, index_of, rows_of
 from ftspec.data.rows import Place
-from ftspec.experiment import DesiredEval, DesiredJob, Spec
+from ftspec.diagnostics import Severity
+from ftspec.experiment import DesiredEval, DesiredJob, Policy, Spec
 
 FIRST = ("ba", "ko", "mi", "ru", "te", "sol", "ver", "lin", "mar", "ten")
 LAST = ("n", "ra", "ti", "mos", "ke", "dal", "fen", "gis", "lor", "pan", "sut", "wex")
@@ -160,13 +162,33 @@ def test_files_that_did_not_change_are_not_compared_again(folder, monkeypatch):
     spec = Spec(root=str(folder.root), datasets={"data": data, "gold": gold}, jobs=(job("a", "data", "gold"),))
     place = Place(root=folder.root, datasets=spec.datasets)
     compared_times = []
-    monkeypatch.setattr(leakage, "compare", lambda *given: compared_times.append(1) or compare(*given))
+    monkeypatch.setattr(leakage, "compare", lambda *given, **more: compared_times.append(1) or compare(*given, **more))
     cache = DigestCache(folder.root / "cache", now=lambda: 2**62)
     first = spec_leaks(spec, place, cache=cache)
     assert spec_leaks(spec, place, cache=cache) == first != []
     folder.write("gold.jsonl", row("q2", "a2"))
     assert spec_leaks(spec, place, cache=cache) == []
     assert len(compared_times) == 2
+
+
+def test_rows_are_compared_for_plans_without_near_duplicates(folder):
+    """What is cheap is compared before every purchase: equal rows, prompts and groups, and nothing that needs an index of words."""
+    text = "please send me the invoice of last month for my order of two blue chairs"
+    data = folder.dataset("data", row("q1", "a1"), row("q2", "a2"), row(text, "billing"))
+    gold = folder.dataset("gold", row("q1", "a1"), row("q2", "other"), row(text.replace("blue", "red"), "billing"))
+    spec = Spec(root=str(folder.root), datasets={"data": data, "gold": gold}, jobs=(job("a", "data", "gold"),))
+    place = Place(root=folder.root, datasets=spec.datasets)
+    assert [one.code for one in spec_leaks(spec, place, near=False)] == ["leaked-row", "leaked-prompt"]
+    assert [one.code for one in spec_leaks(spec, place)] == ["leaked-row", "leaked-prompt", "near-duplicate"]
+
+
+def test_a_policy_can_allow_leakage(folder):
+    """Who wants rows learned by heart says so; leaks are still told, as warnings."""
+    data, gold = folder.dataset("data", row("q1", "a1")), folder.dataset("gold", row("q1", "a1"))
+    datasets = {"data": data, "gold": gold}
+    spec = Spec(root=str(folder.root), datasets=datasets, jobs=(job("a", "data", "gold"),), policy=Policy(allow_leakage=True))
+    [told] = spec_leaks(spec, Place(root=folder.root, datasets=datasets))
+    assert (told.code, told.severity) == ("leaked-row", Severity.WARNING)
 
 
 def test_no_leak_is_no_problem():

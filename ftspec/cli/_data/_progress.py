@@ -16,22 +16,27 @@ def bar(title: str) -> Iterator[Callable[[int, int], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
+    with contextlib.ExitStack() as shown:
+        update: Callable[[int, int], None] | None = None
+
+        def told(done: int, size: int) -> None:
+            nonlocal update
+            if size >= LARGE:
+                update = update or shown.enter_context(_bar(title))
+                update(done, size)
+
+        yield told
+
+
+@contextlib.contextmanager
+def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar; importing what draws it takes longer than most files."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    shown = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    task = shown.add_task(title, total=None, visible=False)
+    from ftspec.printable import printable
 
-    def told(done: int, size: int) -> None:
-        if size >= LARGE:
-            shown.update(task, completed=min(done, size), total=size, visible=True)
-
-    with shown:
-        yield told
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(printable(title), total=None)
+        yield lambda done, size: shown.update(task, completed=min(done, size), total=size)

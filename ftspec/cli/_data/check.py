@@ -166,7 +166,7 @@ def _leaks(chosen: Targets) -> list[Diagnostic]:
     """Compare what the spec trains on with what it measures with, as far as the chosen datasets are in it."""
     from dataclasses import replace
 
-    from ftspec.data.leakage import spec_leaks
+    from ftspec.data.held_out import spec_leaks
     from ftspec.data.uses import dataset_of
 
     assert chosen.spec is not None  # noqa: S101 the caller asked
