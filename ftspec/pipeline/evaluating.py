@@ -105,6 +105,7 @@ class Evaluator:
             step=action.step,
             started_at=started,
         )
+        self._wanted.project.make_private()
         store, options, watch = sample_store(self._wanted.project), self._options(action.eval), self._watch
         if action.eval.options.get("kind") in KINDS:
             from ftspec.evals.harness_run import run_elsewhere

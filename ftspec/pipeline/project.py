@@ -8,6 +8,7 @@ below folders named by `--data-root`. Spec files are those given with `-f`, else
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,16 @@ class Project:
     def private(self) -> Path:
         """The ignored folder for caches, eval samples and the sandbox engine's records."""
         return self.root / ".ftspec"
+
+    def make_private(self) -> Path:
+        """Return `private`, made so that git leaves it alone: it holds prompts, and a database that no merge could join."""
+        folder = self.private
+        if within(folder, self.root):
+            with contextlib.suppress(OSError):  # whoever needs the folder says why it cannot be
+                folder.mkdir(exist_ok=True)
+                with (folder / ".gitignore").open("x", encoding="utf-8") as file:
+                    file.write("*\n")
+        return folder
 
     @property
     def cache(self) -> Path | None:

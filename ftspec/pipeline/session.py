@@ -107,8 +107,10 @@ class Session:
     def _app(self, entry: EngineEntry) -> Any:
         """Return the server app of an engine that runs in this process; its records are under `.ftspec/`."""
         from ftspec.evals.grading import SyncGraders
+        from ftspec.pipeline.interpreters import check_interpreter
         from ftspec.server.inprocess import engine_app
 
-        app = engine_app(entry, self.project.private / entry.type, grade=SyncGraders(), folder=self.project.root)
+        check_interpreter(entry, root=self.project.root, environ=self._environ)
+        app = engine_app(entry, self.project.make_private() / entry.type, grade=SyncGraders(), folder=self.project.root)
         self._apps.append(app)
         return app

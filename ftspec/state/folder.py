@@ -7,7 +7,6 @@ when the base files are durable, so what is gone from the log by then is in the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +18,7 @@ from ftspec.printable import printable
 from ftspec.state.basefile import BASE_FILES, read_base
 from ftspec.state.disk import Disk
 from ftspec.state.ledger import Ledger
-from ftspec.state.lines import Segment, numbered_lines, read_segment
+from ftspec.state.lines import Segment, bad_line, numbered_lines, read_segment, unreadable
 from ftspec.state.process import without_collection
 
 LOG: Final = "log"
@@ -60,7 +59,26 @@ def load(disk: Disk, folder: int, *, name: str, strict: bool = False, checked: M
             data = loaded.bases[base]
             problems = read_base(loaded.ledger, kind, data, place=f"{name}/{base}", strict=strict and checked.get(base) != data)
             loaded.problems += problems
+    for line in numbered_lines(loaded.bases.get(HISTORY, b"")):
+        if (wrong := wrong_in_history(line.content)) is not None:
+            loaded.problems.append(bad_line(line, wrong, place=f"{name}/{HISTORY}"))
     return loaded
+
+
+class _Command(msgspec.Struct):
+    segment: str
+
+
+_COMMAND: Final = msgspec.json.Decoder(_Command)
+
+
+def wrong_in_history(content: bytes) -> str | None:
+    """Return why a line cannot be one of the history, if so."""
+    try:
+        _COMMAND.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+        return unreadable(content, problem)
+    return None
 
 
 def torn_line(folder: str, segment: Segment) -> Diagnostic:
@@ -78,7 +96,7 @@ def history(loaded: Loaded) -> list[dict[str, Any]]:
     """Return who did what, when, oldest first: compacted segments and those still in the log."""
     entries: dict[str, dict[str, Any]] = {}
     for line in numbered_lines(loaded.bases.get(HISTORY, b"")):
-        with suppress(msgspec.DecodeError, KeyError, TypeError):
+        if wrong_in_history(line.content) is None:
             entry = msgspec.json.decode(line.content)
             entries[entry["segment"]] = entry | {"compacted": True}
     for segment in loaded.segments:

@@ -103,7 +103,7 @@ def decode(line: bytes, *, check: bool = True) -> tuple[int, Fact | SegmentHeade
             raise NewerFormat
         return head.seq, decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as problem:
-        raise BadLine(_why(line, problem)) from None
+        raise BadLine(unreadable(line, problem)) from None
 
 
 def read_segment(name: str, data: bytes, *, place: str, check: bool = True) -> Segment:
@@ -197,7 +197,7 @@ def strict_object(line: bytes) -> dict[str, Any]:
         if _ENCODER.encode(found) != line:  # not as we write it: a member could be there twice
             json.loads(line, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as problem:
-        raise BadLine(_why(line, problem)) from None
+        raise BadLine(unreadable(line, problem)) from None
     if not isinstance(found, dict):
         msg = "it is not a JSON object"
         raise BadLine(msg)
@@ -218,11 +218,12 @@ def _unfinished(line: bytes) -> str:
     try:
         msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as problem:
-        return _why(line, problem)
+        return unreadable(line, problem)
     return "it has no checksum"
 
 
-def _why(line: bytes, problem: Exception) -> str:
+def unreadable(line: bytes, problem: Exception) -> str:
+    """Return what is wrong with a line that could not be decoded, in words for people."""
     if b"\x00" in line:
         return "it holds NUL bytes"
     if isinstance(problem, UnicodeDecodeError):

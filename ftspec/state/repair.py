@@ -20,7 +20,7 @@ from ftspec.state.base import Fact, JobFact
 from ftspec.state.basefile import BASE_FILES, check_line
 from ftspec.state.disk import Disk
 from ftspec.state.fold import Kind
-from ftspec.state.folder import LOG, TEMPORARY, replace, write_new
+from ftspec.state.folder import HISTORY, LOG, TEMPORARY, replace, write_new, wrong_in_history
 from ftspec.state.ledger import parts
 from ftspec.state.lines import BadLine, Line, NewerFormat, SegmentHeader, decode, encode, is_conflict_marker, numbered_lines
 from ftspec.state.records import BadMember, check_members, without_bad_members
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 ACCEPT_EDIT: Final = "--accept-edit"
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
+_NO_RECORD: Final = "it is set aside; it only said who ran a command, and no record is lost"
 _LOST: Final = "it is set aside; `ftspec import --list` shows jobs on the engine that state does not know"
 
 
@@ -97,11 +98,10 @@ def _mend_file(state: JsonlState, folder: int, name: str, content: bytes, fixes:
 def _examine(disk: Disk, root: int, folder_name: str) -> Fixes:
     found: Fixes = {}
     for _, name, content in _files(disk, root):
-        kind = BASE_FILES.get(name)
         for line in numbered_lines(content):
             at = Place(path=f"{folder_name}/{name}", line=line.number)
             try:
-                fix = _marker(line, at) or (_base_line(kind, line, at) if kind else _segment_line(line, at))
+                fix = _marker(line, at) or _judge(name, line, at)
             except NewerFormat:
                 raise FtspecError("a newer ftspec wrote some of this state", help="repair it with that version") from None
             if fix is not None:
@@ -112,7 +112,7 @@ def _examine(disk: Disk, root: int, folder_name: str) -> Fixes:
 def _files(disk: Disk, root: int) -> Iterator[tuple[int, str, bytes]]:
     """Yield base files and segments: the folder they are in, their name from the root, their content."""
     for name in disk.names(root):
-        if name in BASE_FILES:
+        if name in {*BASE_FILES, HISTORY}:
             yield root, name, disk.read(root, name)
     try:
         log = disk.open_folder(Path(LOG), inside=root)
@@ -124,6 +124,14 @@ def _files(disk: Disk, root: int) -> Iterator[tuple[int, str, bytes]]:
                 yield log, f"{LOG}/{name}", disk.read(log, name)
     finally:
         disk.close(log)
+
+
+def _judge(name: str, line: Line, at: Place) -> Fix | None:
+    if name == HISTORY:
+        wrong = wrong_in_history(line.content)
+        return None if wrong is None else Fix(at=at, wrong=wrong, action=_NO_RECORD, aside=True)
+    kind = BASE_FILES.get(name)
+    return _base_line(kind, line, at) if kind else _segment_line(line, at)
 
 
 def _marker(line: Line, at: Place) -> Fix | None:

@@ -203,6 +203,19 @@ def test_conflict_markers_are_refused_and_both_sides_are_kept(state, base):
     assert statuses(state) == ["succeeded", "launched"]
 
 
+@pytest.mark.parametrize("line", [b"<<<<<<< HEAD", b"garbage", b"\xff", b"{}", b"\x00"])
+def test_a_bad_line_of_the_history_is_refused_and_mended(state, base, line):
+    """Who ran which command is no purchase; but a merge that was left half done must not be folded on."""
+    history = base.with_name("history.jsonl")
+    clean = history.read_bytes()
+    history.write_bytes(clean + line + b"\n")
+    assert [at for _, at in codes(state)] == [2]
+    refuse(state)
+    assert mend(state, examine(state)) == 1
+    assert history.read_bytes() == clean
+    assert state.read()[1] == []
+
+
 def test_state_of_a_newer_version_is_read_but_not_written(state, base):
     """A plan may be made; whoever buys must understand everything."""
     record = json.loads(base.read_bytes().splitlines()[0])
