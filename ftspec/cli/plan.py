@@ -116,9 +116,9 @@ def command(
     show_plan(planned.plan, form=form, full=full)
     local = {name for name, entry in planned.wanted.spec.engines.items() if entry.type == "local"}
     if any(isinstance(action, LaunchJob) and action.job.engine in local for action in planned.plan.actions):
-        from ftspec.pipeline.local_estimates import local_estimates
+        from ftspec.pipeline.local_notes import local_notes
 
-        for line in local_estimates(planned):
+        for line in local_notes(planned):
             _console.talk(line)
     if saved is not None:
         from ftspec.pipeline.applying import request_of

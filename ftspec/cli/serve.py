@@ -67,6 +67,7 @@ def command(  # noqa: PLR0913 click passes one a flag
         ftspec serve --engine local --model tiny=models/tiny --no-auth
     """  # noqa: D301 click wants the character itself
     from ftspec.evals.grading import grade_sync
+    from ftspec.pipeline.interpreters import check_interpreter
     from ftspec.server.inprocess import engine_app
     from ftspec.server.limits import Limits
     from ftspec.server.meter import Meter
@@ -74,6 +75,7 @@ def command(  # noqa: PLR0913 click passes one a flag
     from ftspec.server.serving import base_url, is_loopback, listen, read_limits, serve
 
     entry = _entry(engine, spec, models)
+    check_interpreter(entry, root=Path.cwd(), environ=os.environ)
     root = root or Path(".ftspec") / entry.type
     if log_json:
         begin_log()

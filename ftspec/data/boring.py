@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from ftspec.data.checks.base import Setting
+from ftspec.data.checks.base_model import concern_plain_rows
 from ftspec.data.checks.chat import COPY_LENGTH
 
 
@@ -34,8 +35,9 @@ PLAIN_ROLES = frozenset({"system", "user", "assistant"})
 
 
 def can_be_boring(setting: Setting) -> bool:
-    """Whether the fast lane is open: it knows nothing of engines with other roles, of graders, labels or secrets."""
-    return setting.format == "chat" and setting.roles >= PLAIN_ROLES and not (setting.safety or setting.labels or setting.item_keys)
+    """Whether the fast lane is open: it knows nothing of engines with other roles or bases with gaps, of graders, labels or secrets."""
+    special = setting.safety or setting.labels or setting.item_keys or concern_plain_rows(setting.lacks)
+    return setting.format == "chat" and setting.roles >= PLAIN_ROLES and not special
 
 
 _orders: dict[tuple[str, ...], bool] = {}

@@ -44,8 +44,10 @@ def profiles_of(spec: Spec, name: str, profiles: Mapping[str, Profile]) -> Itera
             yield profiles[entry.type]
 
 
-def setting_of(spec: Spec, name: str, profiles: Mapping[str, Profile], *, safety: bool = False) -> Setting:
-    """Return what the row rules must know of a dataset: what every engine takes, and which columns are meant."""
+def setting_of(
+    spec: Spec, name: str, profiles: Mapping[str, Profile], *, safety: bool = False, lacks: tuple[tuple[str, str], ...] = ()
+) -> Setting:
+    """Return what the row rules must know of a dataset: what every engine takes, what bases lack, and which columns are meant."""
     needed = frozenset().union(*(item_keys(job.grader) for job in spec.jobs if dataset_of(job.train) == name))
     read = frozenset().union(
         *(item_keys(one.graders) | item_keys(one.prompt) for one in spec.evals.values() if dataset_of(one.dataset) == name)
@@ -63,6 +65,7 @@ def setting_of(spec: Spec, name: str, profiles: Mapping[str, Profile], *, safety
         item_keys=tuple(sorted(needed - _DERIVED)),
         labels=any(job.preset == "classification" for job in spec.jobs if dataset_of(job.train) == name),
         safety=safety,
+        lacks=lacks,
     )
 
 

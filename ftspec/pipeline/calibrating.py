@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from ftspec.diagnostics import FtspecError
+from ftspec.pipeline.interpreters import check_interpreter
 from ftspec.pipeline.planning import load
 from ftspec.server.inprocess import BASE_URL, engine_app
 
@@ -27,7 +29,8 @@ async def calibrate(
     entry = load(project).spec.engines.get(engine)
     if entry is None or entry.type != "local":
         raise FtspecError(f"no spec declares a local engine `{engine}`", help="`engines: {local: {type: local, models: {...}}}`")
-    root = project.private / entry.type
+    check_interpreter(entry, root=project.root, environ=os.environ)
+    root = project.make_private() / entry.type
     text = "the quick brown fox jumps over the lazy dog near the river bank today"
     long = " ".join((text.split() * (words // 14 + 1))[: words - 4])
     lines = [

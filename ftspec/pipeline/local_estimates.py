@@ -12,8 +12,9 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from ftspec.actions import LaunchJob
-from ftspec.server.trainers.local.probe import parameters
+from ftspec.pipeline.base_files import folder_of, shape_of
 from ftspec.server.trainers.local.resources import Shape, Work, estimate, memory_text, seconds_text
+from ftspec.server.trainers.local.settings import settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +64,8 @@ def _line(actions: list[LaunchJob], planned: Planned, entry: EngineEntry, projec
         if found.measured
         else f"calculated for a {'GPU' if work.device == 'cuda' else 'CPU'}; `ftspec calibrate {base}` measures this machine"
     )
-    return f"{entry.name}: {jobs}: up to {seconds_text(*found.seconds)} each, {memory_text(*found.memory)} ({how})"
+    longest = "the longest " if len(actions) > 1 else ""
+    return f"{entry.name}: {jobs}: {longest}{seconds_text(*found.seconds)}, {memory_text(*found.memory)} ({how})"
 
 
 def _row_tokens(planned: Planned, actions: list[LaunchJob]) -> float:
@@ -82,19 +84,7 @@ def _measured(path: Path) -> list[dict[str, Any]]:
 
 
 def _shape(entry: EngineEntry, base: str, project: Project) -> Shape | None:
-    """Return the size of a base that lies in the project."""
-    given = (entry.options.get("models") or {}).get(base)
-    name = given.get("path") if isinstance(given, dict) else given
-    if not isinstance(name, str):
-        return None
-    folder = (project.root / name).resolve()
-    if not folder.is_relative_to(project.root):
-        return None
-    try:
-        config = json.loads((folder / "config.json").read_text())
-        count = parameters(folder)
-        return Shape(
-            parameters=count or 0, hidden=config["hidden_size"], layers=config["num_hidden_layers"], vocabulary=config["vocab_size"]
-        )
-    except (OSError, ValueError, KeyError):
-        return None
+    """Return the size of a base that lies where planning looks."""
+    known = settings(entry.options, folder=project.root, entry=entry.name).models.get(base)
+    folder = folder_of(known, project) if known is not None else None
+    return shape_of(folder, project) if folder is not None else None

@@ -183,12 +183,14 @@ def digest_all(loaded: Loaded, *, watch: Watch = unwatched) -> tuple[dict[str, D
     from ftspec.data import uses
     from ftspec.data.cache import DigestCache
     from ftspec.data.digest import digest
+    from ftspec.pipeline.local_bases import bases_of
 
     project, spec, known = loaded.project, loaded.spec, profiles()
     used = {ref for job in spec.jobs for ref in (job.train, job.validation) if ref}
     used |= {one.dataset for one in spec.evals.values()}
+    bases = bases_of(spec, project)
     facts: dict[str, DatasetFacts] = {}
-    problems: list[Diagnostic] = []
+    problems: list[Diagnostic] = [*bases.diagnostics]
     folder = project.cache
     cache = DigestCache(folder) if folder is not None else None
     for name, dataset in spec.datasets.items():
@@ -201,7 +203,7 @@ def digest_all(loaded: Loaded, *, watch: Watch = unwatched) -> tuple[dict[str, D
                 cache=cache,
                 data_roots=project.data_roots,
                 datasets=spec.datasets,
-                setting=uses.setting_of(spec, name, known),
+                setting=uses.setting_of(spec, name, known, lacks=bases.lacks(name)),
                 tokenizer=uses.tokenizer_of(spec, name, known),
                 progress=progress,
             )

@@ -68,6 +68,7 @@ def test_a_plan_says_what_local_jobs_take_and_how_sure_it_is(tmp_path):
     folder = tmp_path / "models" / "small"
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({"hidden_size": 64, "num_hidden_layers": 2, "vocab_size": 800}))
+    (folder / "chat_template.jinja").write_text("{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}")
     header = json.dumps({"__metadata__": {}, "w": {"dtype": "F32", "shape": [100, 1000], "data_offsets": [0, 0]}}).encode()
     (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
     row = {"messages": [{"role": "user", "content": "where is my parcel"}, {"role": "assistant", "content": "shipping"}]}
@@ -80,7 +81,7 @@ experiments: {a: {engine: local, base_model: small, train: t.train, validation: 
 """
     (tmp_path / "ftspec.yaml").write_text(spec)
     (line,) = local_estimates(plan(root=tmp_path))
-    assert line.startswith("local: 2 jobs of `small`: up to ")
+    assert line.startswith("local: 2 jobs of `small`: the longest ")
     assert line.endswith("GB (calculated for a CPU; `ftspec calibrate small` measures this machine)")
     measured = {"base": "small", "method": "supervised", "full": False, "device": "cpu", "seconds": 1, "tokens": 100, "memory": 1e9}
     (tmp_path / ".ftspec" / "local").mkdir(parents=True)

@@ -44,6 +44,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """Whether answers should be labels (`preset: classification`)."""
     safety: bool = False
     """Whether the slow searches for secrets and personal data run."""
+    lacks: tuple[tuple[str, str], ...] = ()
+    """What bases and engines of the dataset's jobs do not have: a name, and one of `base_model.LACKS`."""
 
 
 class Check:

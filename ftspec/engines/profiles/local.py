@@ -66,6 +66,7 @@ profile = Profile(
         "ray": "Ray's own: `{address, resources}`; the address of an existing cluster's dashboard.",
     },
     graders=("string_check", "text_similarity", "multi"),
+    data={"roles": ("system", "developer", "user", "assistant", "tool")},
     defaults={"n_epochs": 3, "tokenizer": "estimate"},  # each base model has its own
     free=True,
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -17,14 +18,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftspec.regular import open_regular
 from ftspec.server.durable import write_durably
 from ftspec.server.trainers.local.executors.local import inherited
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ftspec.server.trainers.local.settings import Base
 
-_NEEDED = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
+NEEDED = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
+"""What an environment that trains must have (`ftspec[local]`)."""
 _SECONDS = 300
+_LONGEST_HEADER = 100 << 20
+"""What safetensors itself allows."""
 _FACTS = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
 
 
@@ -85,7 +92,7 @@ def _plain(facts: Facts) -> dict[str, Any]:
 
 def look(wire: dict[str, Any]) -> Facts:
     """Return what this environment knows about a base."""
-    missing = [name for name in _NEEDED if find_spec(name) is None]
+    missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         problem = f"The Python that should train lacks {', '.join(missing)}: run `pip install 'ftspec[local]'` there."
         return Facts(problem=problem, code="environment")
@@ -114,7 +121,7 @@ def _template(folder: Path, config: dict[str, Any]) -> Facts:
     text = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True).get_text_config()
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     size: dict[str, Any] = {
-        "parameters": parameters(folder),
+        "parameters": parameters(folder.glob("*.safetensors")),
         "hidden": getattr(text, "hidden_size", None),
         "layers": getattr(text, "num_hidden_layers", None),
         "vocabulary": getattr(text, "vocab_size", None),
@@ -127,18 +134,18 @@ def _template(folder: Path, config: dict[str, Any]) -> Facts:
     return Facts(template=how.mode, tools=how.tools, **size)
 
 
-def parameters(folder: Path) -> int | None:
-    """Return how many numbers the weights hold, from the headers of their files."""
+def parameters(files: Iterable[Path]) -> int | None:
+    """Return how many numbers weights hold, from the headers of their files (`OSError`, `ValueError`: one is no such file)."""
     count = 0
-    for path in folder.glob("*.safetensors"):
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    for path in files:
+        with open_regular(path.resolve()) as file:
+            size = int.from_bytes(file.read(8), "little")
+            if size > _LONGEST_HEADER:
+                raise ValueError("not a safetensors file")
+            header = json.loads(file.read(size))
         for name, tensor in header.items():
             if name != "__metadata__":
-                size = 1
-                for length in tensor["shape"]:
-                    size *= length
-                count += size
+                count += math.prod(tensor["shape"])
     return count or None
 
 

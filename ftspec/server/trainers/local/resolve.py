@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ftspec.server.trainers.base import Method
 
 EXTRA = frozenset({"learning_rate", "full", "max_length", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules"})
-_LORA = ("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules")
+LORA = ("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules")
 
 RATES: Mapping[Method, tuple[float, float]] = {"supervised": (2e-4, 2e-5), "dpo": (1e-5, 1e-6), "reinforcement": (1e-5, 1e-6)}
 """Learning rates that the multiplier multiplies: LoRA, full."""
@@ -51,7 +51,7 @@ def adapter_settings(folder: Path) -> dict[str, Any] | None:
 
 def check_adapter(given: Mapping[str, Any], adapter: Mapping[str, Any], *, within: str) -> Iterator[Problem]:
     """Yield the LoRA settings that an adapter, which training goes on with, does not have."""
-    for name in _LORA:
+    for name in LORA:
         value = given.get(name, "auto")
         if value not in ("auto", adapter[name]) and not (name == "lora_target_modules" and value == "all-linear"):
             message = f"The model to start from is an adapter with '{name}' {adapter[name]}: training goes on with it as it is."
@@ -94,7 +94,7 @@ def check_extra(given: Mapping[str, Any], *, within: str) -> Iterator[Problem]:
             yield Problem(
                 message=f"Invalid value for '{within}.{name}': expected {expected}.", param=f"{within}.{name}", code="invalid_value"
             )
-    if given.get("full") is True and (named := [name for name in _LORA if name in given]):
+    if given.get("full") is True and (named := [name for name in LORA if name in given]):
         message = "Full training has no adapters: give 'full' or the settings of LoRA, not both."
         yield Problem(message=message, param=f"{within}.{named[0]}", code="invalid_value")
     if given.get("learning_rate", "auto") != "auto" and given.get("learning_rate_multiplier", "auto") != "auto":

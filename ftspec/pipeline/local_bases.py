@@ -1,0 +1,140 @@
+"""What local engines cannot do with a spec, found before anything is uploaded: settings, adapters, bases and their chat templates.
+
+The trainer itself refuses the same when a job is created; here it has a place in the spec. Entries with an
+address have a server that knows its bases. `bases_of` looks once at every base that jobs of the spec start from.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ftspec.diagnostics import Diagnostic, FtspecError, error
+from ftspec.planner.identify import place_of
+from ftspec.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ftspec.experiment import DesiredJob, EngineEntry, Spec
+    from ftspec.pipeline.project import Project
+
+Lacks = tuple[tuple[str, str], ...]
+_ENGINE_LACKS = ("parts", "task_tools")
+_LORA = {"rank": "lora_r", "alpha": "lora_alpha", "dropout": "lora_dropout", "targets": "lora_target_modules"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bases:
+    """What is wrong with the local engines of a spec, and what the rows of each dataset must do without."""
+
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    _lacks: Mapping[str, Lacks] = field(default_factory=dict)
+
+    def lacks(self, dataset: str) -> Lacks:
+        """Return what the bases of a dataset's jobs, and their engines, do not have."""
+        return self._lacks.get(dataset, ())
+
+
+def local_entries(spec: Spec) -> dict[str, EngineEntry]:
+    """Return the entries of local engines that run in this process."""
+    return {name: entry for name, entry in spec.engines.items() if entry.type == "local" and entry.base_url is None}
+
+
+def bases_of(spec: Spec, project: Project) -> Bases:
+    """Return what local engines cannot do with this spec."""
+    entries = local_entries(spec)
+    jobs = [job for job in spec.jobs if job.engine in entries]
+    if not jobs:
+        return Bases()
+    from ftspec.pipeline.base_files import examine, folder_of
+    from ftspec.server.trainers.local.settings import settings
+
+    problems: list[Diagnostic] = []
+    lacks: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    starts = _starts(spec, jobs)
+    for name, entry in entries.items():
+        try:
+            models = settings(entry.options, folder=project.root, entry=name).models
+        except FtspecError as wrong:
+            problems.append(error("engine-setting", wrong.message, at=entry.at, help=wrong.help))
+            continue
+        for base, (first, datasets) in starts.items():
+            if base[0] != name:
+                continue
+            folder = folder_of(models[base[1]], project) if base[1] in models else None
+            found = examine(folder, project) if folder is not None else None
+            if found is not None and found.wrong is not None:
+                message = f"the base `{printable(base[1][:80])}` cannot be trained: {found.wrong}"
+                problems.append(error("base-untrainable", message, at=place_of(first, "base_model"), help="take another base"))
+            for dataset in datasets:
+                lacks[dataset] |= {(base[1], lack) for lack in (found.lacks if found else ())}
+                lacks[dataset] |= {(name, lack) for lack in _ENGINE_LACKS}
+    problems += _wrong_options(spec, jobs)
+    return Bases(diagnostics=problems, _lacks={name: tuple(sorted(found)) for name, found in lacks.items()})
+
+
+def _starts(spec: Spec, jobs: list[DesiredJob]) -> dict[tuple[str, str], tuple[DesiredJob, set[str]]]:
+    """Return each base by engine and name: a job that starts from it, and the datasets of all of them."""
+    by_address = {job.address: job for job in spec.jobs}
+    starts: dict[tuple[str, str], tuple[DesiredJob, set[str]]] = {}
+    for job in jobs:
+        root = job
+        while root.parent is not None and root.parent in by_address:
+            root = by_address[root.parent]
+        _, datasets = starts.setdefault((job.engine, root.base_model), (root, set()))
+        datasets.update(ref.partition(".")[0] for ref in (job.train, job.validation) if ref)
+    return starts
+
+
+def _wrong_options(spec: Spec, jobs: list[DesiredJob]) -> Iterator[Diagnostic]:
+    """Yield adapters and options that the engine refuses."""
+    from ftspec.server.trainers.local.resolve import check_adapter, check_extra
+
+    by_address = {job.address: job for job in spec.jobs}
+    adapters: dict[str, Mapping[str, Any] | None] = {}
+    told: dict[Diagnostic, None] = {}
+    for job in jobs:
+        given = _given(job)
+        problems = list(check_extra(given, within=""))
+        parent = by_address.get(job.parent or "")
+        if not problems and parent is not None and not given.get("full") and (adapter := _adapter(parent, by_address, adapters)):
+            problems = list(check_adapter(given, adapter, within=""))
+        for problem in problems:
+            setting = _setting(str(problem.param).removeprefix("."))
+            message = _in_words_of_specs(problem.message)
+            told[error("option-refused", message, at=place_of(job, setting), help="choose another value, or leave it out")] = None
+    yield from told
+
+
+def _given(job: DesiredJob) -> dict[str, Any]:
+    """Return a job's settings beyond OpenAI's under the trainer's names."""
+    given = {_LORA[name]: value for name, value in job.lora.items() if name in _LORA}
+    given |= {name: job.engine_options[name] for name in ("full", "max_length") if name in job.engine_options}
+    return given
+
+
+def _adapter(job: DesiredJob, by_address: Mapping[str, DesiredJob], known: dict[str, Mapping[str, Any] | None]) -> Mapping[str, Any] | None:
+    """Return the LoRA settings of what a job makes; `None`: a whole model, or not known."""
+    if job.address not in known:
+        from ftspec.server.trainers.local.resolve import LORA, resolved
+
+        given, parent = _given(job), by_address.get(job.parent or "")
+        inherited = _adapter(parent, by_address, known) if parent is not None else None
+        made = {} if given.get("full") else resolved(job.method, given, rows=1, adapter=dict(inherited) if inherited else None)
+        known[job.address] = {name: made[name] for name in LORA} if made else None
+    return known[job.address]
+
+
+def _setting(param: str) -> str:
+    """Return how a spec calls a setting of the trainer."""
+    ours = {theirs: f"lora.{name}" for name, theirs in _LORA.items()}
+    return ours.get(param, f"engine_options.{param}")
+
+
+def _in_words_of_specs(message: str) -> str:
+    for theirs in (*_LORA.values(), "full", "max_length"):
+        for written in (f"'.{theirs}'", f"'{theirs}'"):
+            message = message.replace(written, f"`{_setting(theirs)}`")
+    return message[0].lower() + message[1:].rstrip(".")
