@@ -1,7 +1,7 @@
 """`python -m ftspec.testing.toy_worker RUN_FOLDER SUBMISSION`: a worker like the real one that trains nothing.
 
-It takes submissions and attempts, checkpoints each step, stops when told, and ends with a value
-that depends on every step.
+It takes submissions and attempts, checkpoints each step, stops when told, ends with a value that
+depends on every step, and says which GPU it was given.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ def main(path: Path, submission: int) -> int:
     number = run.begin_attempt(now=time.time())
     told: list[int] = []
     signal.signal(signal.SIGTERM, lambda *_: told.append(1))
+    (path / "gpu").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
     about = run.description()
     resume = run.resume_folder()
     value = (resume[1] / "value").read_text() if resume else ""

@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from ftspec.server.trainers.local.executors.local import inherited
+from ftspec.server.trainers.local.executors import Submission
+from ftspec.server.trainers.local.executors.local import LocalExecutor, handed_out, inherited, present
 from ftspec.server.trainers.local.run import LocalRun
 from ftspec.server.trainers.local.settings import Settings
 from ftspec.testing.executors import Drive, ExecutorConformance
@@ -76,21 +78,70 @@ def test_one_job_a_slot_in_the_order_of_purchase(tmp_path):
 
 
 def test_workers_get_no_keys_and_their_share_of_threads(tmp_path, monkeypatch):
-    """Keys of engines are not handed on; threads are always set."""
+    """Keys of engines are not handed on; threads are always set, and GPUs are numbered as `nvidia-smi` does."""
     kept = inherited({"OPENAI_API_KEY": "x", "HF_TOKEN": "y", "PATH": "/bin", "AWS_SECRET_ACCESS_KEY": "z", "My_Token": "q"})
     assert kept == {"HF_TOKEN": "y", "PATH": "/bin"}
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    drive = Drive(tmp_path, Settings(cpus=3, gpus=2), 30)
-    assert drive.executor.slots == 2
-    show = "import os,pathlib; pathlib.Path('seen').write_text(os.environ['OMP_NUM_THREADS'] + ' ' + os.environ['CUDA_VISIBLE_DEVICES'])"
-    from ftspec.server.trainers.local.executors import Submission
-
-    handle = drive.executor.submit(Submission(run=tmp_path, number=1, command=(sys.executable, "-c", show)), slot=1)
+    drive = Drive(tmp_path, Settings(cpus=3), 30)
+    show = "import os,pathlib; pathlib.Path('seen').write_text(os.environ['OMP_NUM_THREADS'] + ' ' + os.environ['CUDA_DEVICE_ORDER'])"
+    handle = drive.executor.submit(Submission(run=tmp_path, number=1, command=(sys.executable, "-c", show)), slot=0)
     end = time.monotonic() + 60
     while drive.executor.poll(handle) != "gone":
         assert time.monotonic() < end
         time.sleep(0.05)
-    assert (tmp_path / "seen").read_text() == "3 5"
+    assert (tmp_path / "seen").read_text() == "3 PCI_BUS_ID"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "visible", "handed", "problem"),
+    [
+        (None, None, ("0", "1", "2"), None),
+        (None, "", (), None),
+        (None, "3,5", ("3", "5"), None),
+        (None, "-1", (), None),
+        (None, "GPU-7d, MIG-2", ("GPU-7d", "MIG-2"), None),
+        (2, None, ("0", "1"), None),
+        (0, None, (), None),
+        (4, None, ("0", "1", "2"), "`gpus` asks for 4, and this machine shows 3 (0, 1, 2)."),
+        (1, "", (), "`gpus` asks for 1, and this machine shows none."),
+        ((2, 0), None, ("2", "0"), None),
+        ((1, 3), None, ("1", "3"), "`gpus` names 3, and this machine shows 3 (0, 1, 2)."),
+        ((5,), "3,5", ("5",), None),
+        ((0,), "3,5", ("0",), "`gpus` names 0, and this machine shows 2 (3, 5)."),
+        ((0,), "GPU-7d", ("0",), None),
+        ((0, 1), "", ("0", "1"), "`gpus` names 0, 1, and this machine shows none."),
+    ],
+)
+def test_gpus_are_handed_out_as_the_settings_and_the_machine_say(tmp_path, monkeypatch, gpus, visible, handed, problem):
+    """One slot a GPU of those that are visible; wanting more than there is, is said before anything is bought."""
+    for name in ("nvidia0", "nvidia1", "nvidia2", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    found = present(os.environ, devices=tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ",".join(found))
+    made = LocalExecutor(Settings(gpus=gpus))
+    assert handed_out(gpus, found) == handed
+    assert made.slots == max(1, len(handed))
+    assert made.problem() == problem
+
+
+def test_two_jobs_are_never_on_one_gpu_at_once(tmp_path, monkeypatch):
+    """Five jobs share two GPUs: each gets one, and the next one gets it when it is free."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    drive = Drive(tmp_path, Settings(cpus=1), 60)
+    runs = [drive.folder(f"job{age}", steps=3, created_at=age) for age in range(5)]
+    for run in runs:
+        drive.reconciler.open(run.path.name)
+    drive.until(lambda: not drive.open_jobs())
+    times = {"2": [], "5": []}
+    for run in runs:
+        began, ended = run.path / "submissions" / "0001", run.path / "attempts" / "0001.ended"
+        times[(run.path / "gpu").read_text()].append((began.stat().st_mtime, ended.stat().st_mtime))
+    for one in times.values():
+        assert len(one) >= 2
+        ordered = sorted(one)
+        assert all(ended <= began for (_, ended), (began, _) in pairwise(ordered))
 
 
 def test_a_submission_that_is_refused_is_said_once_and_tried_again(tmp_path):

@@ -128,11 +128,12 @@ class Reconciler:
         handle = {"submission": 1, "lost": 0, "ended": 0, **run.handle(), "handle": None, "slot": slot}
         run.set_handle(handle)  # its number and slot are known before it is made: made again after a crash, it is the same
         gpus = self._settings.gpus if isinstance(self._settings.gpus, int) else 1
+        unseen = {} if gpus else {"CUDA_VISIBLE_DEVICES": ""}  # a node may show its GPUs to everybody
         submission = Submission(
             run=run.path,
             number=handle["submission"],
             command=(self._settings.python or sys.executable, "-m", self._worker, str(run.path), str(handle["submission"])),
-            environment={"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"},
+            environment={"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1", **unseen},
             cpus=self._settings.cpus or 4,
             gpus=gpus,
         )

@@ -81,7 +81,7 @@ def settings(options: Mapping[str, Any], *, folder: Path, entry: str = "local") 
         python=_python(read, folder),
         executor=read.one_of("executor", ("local", "slurm", "ray")) or "local",
         slots=read.whole("slots"),
-        gpus=_gpus(read),
+        gpus=_gpus(read, cluster=options.get("executor") in {"slurm", "ray"}),
         cpus=read.whole("cpus"),
         memory_gb=read.number("memory_gb"),
         time_limit=read.whole("time_limit"),
@@ -155,13 +155,17 @@ def _python(read: _Reader, folder: Path) -> str | None:
     return str(folder / Path(value).expanduser()) if "/" in value else value
 
 
-def _gpus(read: _Reader) -> tuple[int, ...] | int | None:
+def _gpus(read: _Reader, *, cluster: bool) -> tuple[int, ...] | int | None:
+    """Return which GPUs of this machine, or how many: on a cluster a job has one, or none."""
     value = read.options.get("gpus")
-    if isinstance(value, list) and all(isinstance(one, int) and not isinstance(one, bool) and one >= 0 for one in value):
-        return tuple(value)
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= (1 if cluster else value)):
         return value
-    raise read.wrong("gpus", "a number, or a list of GPU numbers")
+    if cluster:
+        raise read.wrong("gpus", "1 or 0: a job trains on one GPU, and the cluster says on which")
+    numbers = isinstance(value, list) and all(isinstance(one, int) and not isinstance(one, bool) and one >= 0 for one in value)
+    if numbers and value and len(set(value)) == len(value):
+        return tuple(value)
+    raise read.wrong("gpus", "a number, or a list of GPU numbers, each once: every job trains on one of them")
 
 
 def _url(read: _Reader, name: str, value: Any) -> str | None:

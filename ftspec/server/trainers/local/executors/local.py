@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 from dataclasses import asdict
@@ -31,12 +30,20 @@ class LocalExecutor:
     """Processes of this machine."""
 
     def __init__(self, settings: Settings) -> None:
-        self._gpus = _gpus(settings)
+        self._wanted = settings.gpus
+        self._present = present(os.environ)
+        self._gpus = handed_out(settings.gpus, self._present)
         self.slots: int | None = settings.slots or max(1, len(self._gpus))
         self.cpus = settings.cpus or max(1, (os.cpu_count() or 1) // self.slots)
 
     def problem(self) -> str | None:
-        """Nothing is needed."""
+        """Return which GPUs are missing."""
+        if isinstance(self._wanted, tuple):
+            missing = [str(one) for one in self._wanted if str(one) not in self._present]
+            known = all(one.isdecimal() for one in self._present)
+            return f"`gpus` names {', '.join(missing)}, and this machine shows {_shown(self._present)}." if missing and known else None
+        if (self._wanted or 0) > len(self._present):
+            return f"`gpus` asks for {self._wanted}, and this machine shows {_shown(self._present)}."
         return None
 
     def submit(self, submission: Submission, *, slot: int) -> Handle:
@@ -44,12 +51,12 @@ class LocalExecutor:
         here = {"run": str(submission.run), "number": submission.number}
         if (known := claim(submission.run, submission.number)) is not None:
             return {"pid": known.pid, "started": known.started, "host": known.host, **here}
-        devices = str(self._gpus[slot % len(self._gpus)]) if self._gpus else ""
         environment = {
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # numbers mean what `nvidia-smi` shows
             **inherited(os.environ),
             **submission.environment,
             "OMP_NUM_THREADS": str(self.cpus),
-            "CUDA_VISIBLE_DEVICES": devices,
+            "CUDA_VISIBLE_DEVICES": self._gpus[slot % len(self._gpus)] if self._gpus else "",
         }
         with (submission.run / "worker.log").open("ab") as log:
             process = subprocess.Popen(  # noqa: S603 the interpreter that the user configured
@@ -100,15 +107,18 @@ def inherited(environ: os._Environ[str] | dict[str, str]) -> dict[str, str]:
     }
 
 
-def _gpus(settings: Settings) -> tuple[int | str, ...]:
-    """Return the GPUs to hand out: those of the settings, of `CUDA_VISIBLE_DEVICES`, or all."""
-    if isinstance(settings.gpus, tuple):
-        return settings.gpus
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+def present(environ: Mapping[str, str], *, devices: Path = Path("/dev")) -> tuple[str, ...]:
+    """Return the GPUs that this process may use: those of `CUDA_VISIBLE_DEVICES`, else all of NVIDIA's."""
+    visible = environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        found: tuple[int | str, ...] = tuple(word for word in visible.split(",") if word.strip() and word.strip() != "-1")
-    elif shutil.which("nvidia-smi"):
-        found = tuple(range(len([path for path in Path("/dev").glob("nvidia[0-9]*") if path.name[6:].isdigit()])))
-    else:
-        found = ()
-    return found if settings.gpus is None else found[: settings.gpus]
+        return tuple(word for one in visible.split(",") if (word := one.strip()) and word != "-1")
+    return tuple(str(number) for number, _ in enumerate(path for path in devices.glob("nvidia[0-9]*") if path.name[6:].isdecimal()))
+
+
+def handed_out(wanted: tuple[int, ...] | int | None, found: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the GPUs that jobs get, one each: those named, or as many as wanted of those found."""
+    return tuple(map(str, wanted)) if isinstance(wanted, tuple) else found[:wanted]
+
+
+def _shown(gpus: tuple[str, ...]) -> str:
+    return f"{len(gpus)} ({', '.join(gpus)})" if gpus else "none"
