@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 USAGE = 64
 INTERRUPTED = 130
+_NARROWEST, _WIDEST = 60, 120
+"""Between which widths lines are fitted to the terminal: narrower is no text, wider is hard to read."""
 
 
 class NotApproved(FtspecError):
@@ -40,6 +42,18 @@ def colour(stream: TextIO | None = None) -> bool:
         return True
     stream = stream or sys.stdout
     return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def width(stream: TextIO | None = None) -> int | None:
+    """How many columns lines of `stream` (default stdout) may take; `None` where it is no terminal: lines stay whole."""
+    stream = stream or sys.stdout
+    if not stream.isatty():
+        return None
+    try:
+        columns = int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        columns = 80
+    return max(_NARROWEST, min(columns, _WIDEST))
 
 
 def out(text: str = "") -> None:
@@ -60,7 +74,7 @@ def talk(text: str = "") -> None:
 
 def warn(text: str) -> None:
     """Write a warning to stderr."""
-    talk(f"{_paint('warning', '33;1')}: {text}")
+    talk(f"{_paint('warning', '33;1')}: {_sentence(text, first=9)}")
 
 
 def _write(stream: TextIO, text: str) -> None:
@@ -68,6 +82,15 @@ def _write(stream: TextIO, text: str) -> None:
         text = "\n".join(line if "\x1b" in line else printable(line) for line in text.split("\n"))
     stream.write(text + "\n")
     stream.flush()
+
+
+def _sentence(text: str, *, first: int) -> str:
+    """Return a sentence for stderr, whose first line has `first` columns taken already."""
+    from ftspec.render.paragraph import paragraph
+
+    head, *rest = text.split("\n")
+    columns = width(sys.stderr)
+    return "\n".join([paragraph(head, columns, first=first, rest=4), *(paragraph(line, columns, rest=4) for line in rest)])
 
 
 def _paint(text: str, code: str) -> str:
@@ -81,16 +104,16 @@ def show(diagnostics: Iterable[Diagnostic], *, fail_on_errors: bool = True) -> N
         return
     from ftspec.render.diagnostics import to_text
 
-    talk(to_text(found, color=colour(sys.stderr)))
+    talk(to_text(found, color=colour(sys.stderr), width=width(sys.stderr)))
     if fail_on_errors and has_errors(found):
         raise click.exceptions.Exit(1)
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Write a table to stdout: columns aligned, numbers to the right, at most 80 columns where it can."""
+    """Write a table to stdout: columns aligned, numbers to the right, fitted to a terminal."""
     from ftspec.render.table import table as render
 
-    out(render(headers, rows))
+    out(render(headers, rows, width=width()))
 
 
 def confirm(question: str, *, what: str) -> None:
@@ -108,9 +131,9 @@ def fail(error: FtspecError) -> int:
     """Write an error and return its exit code."""
     if error.diagnostics:
         show(error.diagnostics, fail_on_errors=False)
-    talk(f"{_paint('error', '31;1')}: {redacted(error.message)}")
+    talk(f"{_paint('error', '31;1')}: {_sentence(redacted(error.message), first=7)}")
     if error.help:
-        talk(f"  = help: {redacted(error.help)}")
+        talk(f"  = help: {_sentence(redacted(error.help), first=10)}")
     return error.exit_code
 
 

@@ -51,9 +51,14 @@ def _plain(finding: Finding) -> dict[str, str | None]:
 
 
 def _show(findings: list[Finding]) -> None:
+    from ftspec.render.paragraph import paragraph
+
     levels = max(len(finding.level) for finding in findings)
     subjects = max(len(finding.about) for finding in findings)
+    indent = levels + 2 + subjects + 2
     for finding in findings:
-        _console.out(f"{finding.level:<{levels}}  {finding.about:<{subjects}}  {redacted(finding.message)}")
+        said = paragraph(redacted(finding.message), _console.width(), first=indent, rest=indent)
+        _console.out(f"{finding.level:<{levels}}  {finding.about:<{subjects}}  {said}")
         if finding.help is not None and finding.level != "ok":
-            _console.out(f"{'':<{levels}}  {'':<{subjects}}  = help: {redacted(finding.help)}")
+            fix = paragraph(redacted(finding.help), _console.width(), first=indent + 8, rest=indent + 8)
+            _console.out(f"{'':<{indent}}= help: {fix}")

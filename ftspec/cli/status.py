@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ftspec.pipeline.project import Project
     from ftspec.pipeline.refreshing import Asked
     from ftspec.record import Attempt, RecordedJob, State
+    from ftspec.state.pace import Pace
 
 PARTLY = 4
 _DETAILS = 3
@@ -49,7 +50,7 @@ def command(
     keys = _keys(select, state)
     asked = None
     if not offline and _worth_asking(state, keys, everything=everything):
-        asked = _ask(loaded, keys, watch=watch, every=every, everything=everything)
+        asked = _ask(loaded, state, keys, watch=watch, every=every, everything=everything)
         state = asked.state
     records = [state.jobs[key] for key in state.jobs if keys is None or key in keys]
     records = [record for record in records if not record.forgotten]
@@ -82,7 +83,8 @@ def _worth_asking(state: State, keys: set[str] | None, *, everything: bool) -> b
     return any(everything or record.in_doubt or (record.status.bought and not record.status.terminal) for record in records)
 
 
-def _ask(loaded: Loaded, keys: set[str] | None, *, watch: bool, every: float, everything: bool) -> Asked:
+def _ask(loaded: Loaded, state: State, keys: set[str] | None, *, watch: bool, every: float, everything: bool) -> Asked:
+    from ftspec.cli._awaited import of_records
     from ftspec.cli._progress import progress
     from ftspec.pipeline.refreshing import refresh
 
@@ -90,7 +92,8 @@ def _ask(loaded: Loaded, keys: set[str] | None, *, watch: bool, every: float, ev
         _tell(asked)
         return every if watch and _worth_asking(asked.state, keys, everything=False) else None
 
-    with progress() as shown:
+    records = [record for key, record in state.jobs.items() if keys is None or key in keys]
+    with progress(of_records(records, state)) as shown:
         return refresh(
             loaded,
             keys=keys,
@@ -109,29 +112,39 @@ def _tell(asked: Asked) -> None:
 
 
 def _show(loaded: Loaded, records: list[RecordedJob], state: State, *, detailed: bool, ask: bool) -> None:
+    import datetime as dt
+
+    from ftspec.cli._progress import remaining
     from ftspec.render.jobs import JobLine, jobs_text
+    from ftspec.state.pace import Pace
 
     if not records:
         _console.out("No jobs are recorded yet. `ftspec plan` shows what is missing.")
         return
     axes = {job.address: job.axes for job in loaded.spec.jobs}
-    _console.out(
-        jobs_text([JobLine(address=one.address, axes=axes.get(one.address, {}), record=one) for one in records], color=_console.colour())
-    )
+    pace, now = Pace(state.jobs.values()), dt.datetime.now(dt.UTC)
+    lines = [
+        JobLine(address=one.address, axes=axes.get(one.address, {}), record=one, done=remaining(_finish(one, pace), now=now))
+        for one in records
+    ]
+    _console.out(jobs_text(lines, color=_console.colour()))
     for record in records if detailed else ():
         _console.out()
-        _details(loaded, record, state, ask=ask)
+        _details(loaded, record, pace, ask=ask)
 
 
-def _details(loaded: Loaded, record: RecordedJob, state: State, *, ask: bool) -> None:
-    from ftspec.state.pace import expected_finish
+def _finish(record: RecordedJob, pace: Pace) -> str | None:
+    """Return when an unfinished job should be done: as its engine says, else by how long jobs like it took."""
+    return None if record.status.terminal else record.last.estimated_finish or pace.finish(record)
 
+
+def _details(loaded: Loaded, record: RecordedJob, pace: Pace, *, ask: bool) -> None:
     last = record.last
-    finish = None if last.estimated_finish else expected_finish(record, state.jobs.values())
+    finish = None if last.estimated_finish else pace.finish(record)
     rows: list[tuple[str, object]] = [
         ("key", record.key),
         ("engine", f"{record.engine} ({record.scope})"),
-        ("status", last.status.value + (f" ({printable(last.raw_status)})" if last.raw_status else "")),
+        ("status", last.status.value + (f" ({printable(last.raw_status)})" if last.raw_status not in (None, last.status.value) else "")),
         ("attempt", last.number),
         ("created", last.created_at),
         ("finished", last.finished_at),

@@ -40,7 +40,7 @@ def command(project: Project, *, form: str, strict: bool) -> None:
 
     summary = ""
     try:
-        wanted = want(load(project), leakage=True, watch=bar)
+        wanted = want(load(project), buying=True, watch=bar)
     except InvalidSpec as stop:
         found: Sequence[Diagnostic] = stop.diagnostics
     else:
@@ -60,7 +60,7 @@ def _show(found: Sequence[Diagnostic], form: str) -> None:
 
     if form == "text":
         if found:
-            _console.out(render.to_text(found, color=_console.colour(sys.stdout)))
+            _console.out(render.to_text(found, color=_console.colour(sys.stdout), width=_console.width()))
     elif form == "sarif":
         _console.out_raw(render.to_sarif(found, version=__version__))
     else:

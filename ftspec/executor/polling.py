@@ -96,7 +96,8 @@ class Watcher:
     def _take(self, sighting: Sighting) -> None:
         one, job = sighting.watched, sighting.job
         self._unseen.pop(job.id, None)
-        if (job.status, job.raw_status) != (one.status, one.raw_status):
+        first_estimate = one.estimated_finish is None and job.estimated_finish is not None and not job.status.terminal
+        if (job.status, job.raw_status) != (one.status, one.raw_status) or first_estimate:
             self._tell_status(one, job)
         if sighting.metrics and sighting.step != one.step and not sighting.ended:
             one.step = sighting.step

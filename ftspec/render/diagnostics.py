@@ -14,6 +14,7 @@ from typing import Any
 from ftspec.diagnostics import Diagnostic, Place, Severity, fold_repeated
 from ftspec.printable import printable
 from ftspec.render.json import diagnostic_dict, dumps
+from ftspec.render.paragraph import paragraph
 from ftspec.render.style import Role, Style, style_for
 from ftspec.render.table import width_of
 from ftspec.render.words import count
@@ -21,13 +22,15 @@ from ftspec.render.words import count
 FORMAT_VERSION = "1.0"
 _ROLES: dict[Severity, Role] = {Severity.ERROR: "bad", Severity.WARNING: "warn", Severity.INFO: "note"}
 _EXCERPT = 120
-"""Longest excerpt: a minified file has lines of a megabyte."""
+"""Longest excerpt where the width is not known: a minified file has lines of a megabyte."""
+_AROUND = 9
+"""Columns that an excerpt needs beside the gutter: a bar, and dots at both ends."""
 
 
-def to_text(diagnostics: Iterable[Diagnostic], *, color: bool = False) -> str:
-    """Return all problems as text, an empty line between them."""
+def to_text(diagnostics: Iterable[Diagnostic], *, color: bool = False, width: int | None = None) -> str:
+    """Return all problems as text, an empty line between them; sentences are broken at `width` columns."""
     style = style_for(color=color)
-    return "\n\n".join("\n".join(_lines(one, style)) for one in fold_repeated(diagnostics))
+    return "\n\n".join("\n".join(_lines(one, style, width)) for one in fold_repeated(diagnostics))
 
 
 def summary_text(diagnostics: Iterable[Diagnostic]) -> str:
@@ -44,51 +47,54 @@ def to_json(diagnostics: Iterable[Diagnostic]) -> str:
     return dumps({"format_version": FORMAT_VERSION, "diagnostics": [diagnostic_dict(one) for one in fold_repeated(diagnostics)]})
 
 
-def _lines(one: Diagnostic, style: Style) -> list[str]:
+def _lines(one: Diagnostic, style: Style, width: int | None) -> list[str]:
     places = [place for place in (one.at, *(place for _, place in one.also)) if place is not None]
     gutter = len(str(max([place.line for place in places if place.excerpt is not None], default=1)))
-    lines = [style(f"{one.severity.value}[{one.code}]", _ROLES[one.severity]) + style(f": {printable(one.message)}", "strong")]
+    kind = f"{one.severity.value}[{one.code}]"
+    message = paragraph(printable(one.message), width, first=len(kind) + 2, rest=gutter + 3)
+    lines = [style(kind, _ROLES[one.severity]) + style(f": {message}", "strong")]
     if one.at is not None:
-        lines += _place(one.at, gutter, "", style, _ROLES[one.severity])
+        lines += _place(one.at, gutter, "", style, _ROLES[one.severity], width)
     for label, place in one.also:
-        lines += _place(place, gutter, printable(label), style, "note")
+        lines += _place(place, gutter, printable(label), style, "note", width)
     if one.count > 1:
         others = [printable(str(place)) for place in one.places if place != one.at]
         where = f", also at {', '.join(others)}" if others else ""
         rest = one.count - 1 - len(others)
-        lines.append(
-            _note(gutter, "note", f"seen {one.count:,} times{where}" + (f" and {rest:,} more" if others and rest > 0 else ""), style)
-        )
+        more = f" and {rest:,} more" if others and rest > 0 else ""
+        lines.append(_note(gutter, "note", f"seen {one.count:,} times{where}{more}", style, width))
     if one.help:
-        lines.append(_note(gutter, "help", printable(one.help, newlines=True), style))
+        lines.append(_note(gutter, "help", printable(one.help, newlines=True), style, width))
     return lines
 
 
-def _note(gutter: int, kind: str, text: str, style: Style) -> str:
-    head, *rest = text.split("\n")
-    indent = " " * (gutter + 3)
-    return "\n".join([f"{' ' * gutter} = {style(kind + ':', 'strong')} {head}", *(indent + line for line in rest)])
+def _note(gutter: int, kind: str, text: str, style: Style, width: int | None) -> str:
+    shown = paragraph(text, width, first=gutter + 3 + len(kind) + 2, rest=gutter + 3)
+    return f"{' ' * gutter} = {style(kind + ':', 'strong')} {shown}"
 
 
-def _place(place: Place, gutter: int, label: str, style: Style, role: Role) -> list[str]:
+def _place(place: Place, gutter: int, label: str, style: Style, role: Role, width: int | None) -> list[str]:
     lines = [f"{' ' * gutter}--> {printable(str(place))}" + (f" ({label})" if label and place.excerpt is None else "")]
     if place.excerpt is None or not place.line:
         return lines
-    shown, start, length = _excerpt(place)
-    carets = style("^" * length, role) + (f" {label}" if label else "")
+    shown, start, length = _excerpt(place, _EXCERPT if width is None else max(20, width - gutter - _AROUND))
+    carets = style("^" * length, role)
     bar = f"{' ' * gutter} |"
+    if label:
+        beside = width is None or gutter + 3 + start + length + 1 + width_of(label) <= width
+        carets += f" {label}" if beside else f"\n{bar} {label}"
     return [*lines, bar, f"{place.line:>{gutter}} | {shown}".rstrip(), f"{bar} {' ' * start}{carets}"]
 
 
-def _excerpt(place: Place) -> tuple[str, int, int]:
+def _excerpt(place: Place, most: int) -> tuple[str, int, int]:
     """Return the line as shown, and the column and number of carets below it."""
     text = (place.excerpt or "").rstrip("\r\n")
     first = max(place.column - 1, 0)
     last = max(place.end_column - 1, first + 1) if place.end_column else first + 1
-    cut = max(0, first - _EXCERPT // 2) if len(text) > _EXCERPT else 0
+    cut = max(0, first - most // 2) if len(text) > most else 0
     before = ("..." if cut else "") + _visible(text[cut:first])
-    marked = _visible(text[first : min(last, cut + _EXCERPT)])
-    after = _visible(text[min(last, cut + _EXCERPT) : cut + _EXCERPT]) + ("..." if len(text) > cut + _EXCERPT else "")
+    marked = _visible(text[first : min(last, cut + most)])
+    after = _visible(text[min(last, cut + most) : cut + most]) + ("..." if len(text) > cut + most else "")
     return before + marked + after, width_of(before), max(width_of(marked), 1)
 
 

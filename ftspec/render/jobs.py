@@ -25,11 +25,15 @@ _REWARD = ("train_mean_reward", "reward")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobLine:
-    """One job to show: its address now, the matrix values of its cell, what is recorded (nothing yet: `None`)."""
+    """One job to show: its address now, the matrix values of its cell, what is recorded (nothing yet: `None`).
+
+    `done` says when it should be done, seen from now (`in 4 min`).
+    """
 
     address: str
     axes: Mapping[str, Any] = field(default_factory=dict)
     record: RecordedJob | None = None
+    done: str = ""
 
 
 def jobs_text(lines: Sequence[JobLine], *, width: int = 80, color: bool = False) -> str:
@@ -49,6 +53,8 @@ def _group(name: str, lines: Sequence[JobLine], width: int, *, color: bool) -> s
     statuses = [_status(line.record) for line in lines]
     if len(set(statuses)) > 1:
         columns["status"] = statuses
+    if any(line.done for line in lines):
+        columns["done"] = [line.done or None for line in lines]
     for title, names in (("loss", _TRAIN), ("reward", _REWARD), ("valid", _VALID)):
         values = [_metric(line.record, names) for line in lines]
         if any(value is not None for value in values):

@@ -92,6 +92,19 @@ def tokens_text(cost: Cost) -> str:
     return f"about {low:,} to {high:,}"
 
 
+def span_text(seconds: float) -> str:
+    """Return a time span for people: `40 s`, `4 min`, `2 h 10 min`, `3 days`."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{max(round(seconds), 1)} s"
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, rest = divmod(round(minutes / 5) * 5, 60)
+    if hours < 36:
+        return f"{hours} h" + (f" {rest} min" if rest else "")
+    return count(round(hours / 24), "day")
+
+
 def size_text(size: int) -> str:
     """Return a number of bytes for people: `64.4 kB`."""
     amount, unit = float(size), "B"

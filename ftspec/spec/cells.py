@@ -188,7 +188,8 @@ class _Cells:
         base_model = self.base_models()
         fields = self.fields(base_model)
         if self.broken:
-            return self.nothing()
+            self.whole.problems.extend(self.compiler.problems)
+            return None
         constants = {name: one.value for name, one in fields.items() if isinstance(one, Constant)}
         varying = {name: column(one, self.cells) for name, one in fields.items() if isinstance(one, Varying)}
         for name in ("engine", "base_model", "train"):
@@ -197,17 +198,14 @@ class _Cells:
         varying["axes"] = self.axes()
         varying["address"] = self.addresses()
         if self.broken:
-            return self.nothing()
+            self.whole.problems.extend(self.compiler.problems)
+            return None
         self.whole.problems.extend(self.compiler.problems)
         names = tuple(varying)
         constants |= {"experiment": self.name, "origin": self.places, "suffix_is_identity": self.declared.suffix_is_identity}
         rows = zip(*varying.values(), strict=True)
         jobs = [DesiredJob(**constants, **dict(zip(names, row, strict=True))) for row in rows]
         return list(zip(self.positions, jobs, strict=True))
-
-    def nothing(self) -> None:
-        """Say why there are no jobs."""
-        self.whole.problems.extend(self.compiler.problems)
 
     # Which model each cell trains
 

@@ -25,6 +25,15 @@ def test_cells_are_never_cut_and_always_printable():
     assert "\\x1b[31m\\x0a" in text
 
 
+def test_columns_that_do_not_fit_go_on_below():
+    """The last ones stand on a line of their own, headers too; cells stay whole."""
+    rows = [["tone/seed=1", 0.25, "ft:model:of:one"], ["tone/seed=2", 0.5, None]]
+    assert table(["job", "loss", "model"], rows, width=30) == (
+        "job          loss\n    model\ntone/seed=1  0.25\n    ft:model:of:one\ntone/seed=2   0.5"
+    )
+    assert table(["job", "loss", "model"], rows, width=34) == table(["job", "loss", "model"], rows)
+
+
 def test_a_table_without_rows_is_its_header():
     """Colour only touches the header."""
     assert table(["a", "b"], []) == "a  b"

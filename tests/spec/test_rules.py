@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ftspec.render.diagnostics import to_text
 from ftspec.spec import codes
 from ftspec.spec.rules import rules
 
@@ -196,6 +197,8 @@ def test_a_rule_finds_what_it_is_for(project: Project, code: str, text: str, mes
     found = [one for one in loaded.problems if one.code == code]
     assert [one.message for one in found] == messages, loaded.problems
     assert all(one.at is not None and one.at.line and one.help for one in found)
+    shown = to_text(found, width=80).split("\n")
+    assert [line for line in shown if len(line) > 80 and len(max(line.split(), key=len)) < 60] == []
 
 
 @pytest.mark.parametrize("code", sorted(rules()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ftspec.record import Attempt, JobStatus, RecordedJob
-from ftspec.state.pace import expected_finish
+from ftspec.state.pace import Pace
 
 
 def job(status="succeeded", *, tokens=1000, finished=None, model="m", engine="e", created="2026-11-20T10:00:00Z"):
@@ -21,7 +21,7 @@ HISTORY = [job(finished=f"2026-11-20T10:0{minutes}:00Z") for minutes in (1, 2, 9
 
 def test_the_median_of_jobs_like_it_decides():
     """Two minutes for a thousand tokens: four for two thousand."""
-    assert expected_finish(job("running", tokens=2000), HISTORY) == "2026-11-20T10:04:00Z"
+    assert Pace(HISTORY).finish(job("running", tokens=2000)) == "2026-11-20T10:04:00Z"
 
 
 @pytest.mark.parametrize(
@@ -31,9 +31,9 @@ def test_the_median_of_jobs_like_it_decides():
 )
 def test_what_nothing_is_known_about_is_not_guessed(asked):
     """Another model or engine, unknown tokens, no begin, or an end already: no time."""
-    assert expected_finish(asked, HISTORY) is None
+    assert Pace(HISTORY).finish(asked) is None
 
 
 def test_jobs_that_failed_say_nothing():
     """Only jobs that succeeded are a measure."""
-    assert expected_finish(job("running"), [job("failed", finished="2026-11-20T10:01:00Z")]) is None
+    assert Pace([job("failed", finished="2026-11-20T10:01:00Z")]).finish(job("running")) is None

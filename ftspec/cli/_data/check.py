@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ftspec.actions import DatasetFacts
     from ftspec.data.onepass import Passed
     from ftspec.experiment import DesiredDataset, DesiredJob, Spec
+    from ftspec.pipeline.dry_grading import Tried
     from ftspec.pipeline.project import Project
     from ftspec.profile import Profile
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 @click.option("--method", type=click.Choice(["supervised", "dpo", "reinforcement"]), help="The method they are for, with --engine.")
 @click.option("--safety", is_flag=True, help="Also search for secrets and personal data (slower).")
 @click.option("--leakage/--no-leakage", default=True, show_default=True, help="Compare training data with validation sets and evals.")
+@click.option("--allow-code", is_flag=True, help="Also try `python` graders on their references, isolated.")
 @click.option("--fix", is_flag=True, help="Write a repaired copy of one FILE; the old one stays.")
 @click.option("--redact", is_flag=True, help="With --fix: replace secrets and personal data.")
 @click.option("-o", "--output", metavar="FILE", help="With --fix: where to (default NAME.fixed.jsonl).")
@@ -46,6 +48,7 @@ def command(  # noqa: PLR0913 one for each option
     method: str | None,
     safety: bool,
     leakage: bool,
+    allow_code: bool,
     fix: bool,
     redact: bool,
     output: str | None,
@@ -67,6 +70,10 @@ def command(  # noqa: PLR0913 one for each option
         _fix(chosen, project, redact=redact, output=output)
         return
     found, lines = _check(chosen, engine=engine, method=method, safety=safety, leakage=leakage)
+    if chosen.spec is not None and engine is None and not has_errors(found):
+        for tried in _tried(chosen, allow_code=allow_code):
+            found += tried.diagnostics
+            lines += [] if tried.low else [tried.sentence]
     _show(found, lines, form)
     if has_errors(found) or (strict and any(one.severity is Severity.WARNING for one in found)):
         _console.stop(1)
@@ -162,6 +169,17 @@ def _leaving(chosen: Targets) -> list[Diagnostic]:
     ]
 
 
+def _tried(chosen: Targets, *, allow_code: bool) -> Sequence[Tried]:
+    """Try the graders of reinforcement jobs on the right answers of the chosen datasets."""
+    from ftspec.data.uses import dataset_of
+    from ftspec.pipeline.dry_grading import try_graders
+
+    assert chosen.spec is not None  # noqa: S101 the caller asked
+    names = {dataset.name for dataset in chosen.datasets}
+    jobs = [job for job in chosen.spec.jobs if dataset_of(job.train) in names]
+    return try_graders(chosen.spec, chosen.where, jobs=jobs, allow_code=allow_code)
+
+
 def _leaks(chosen: Targets) -> list[Diagnostic]:
     """Compare what the spec trains on with what it measures with, as far as the chosen datasets are in it."""
     from dataclasses import replace
@@ -216,7 +234,7 @@ def _show(found: Sequence[Diagnostic], lines: Sequence[str], form: str) -> None:
             _console.out_raw(render.to_github(found))
         case _:
             if found:
-                _console.out(render.to_text(found, color=_console.colour(sys.stdout)) + "\n")
+                _console.out(render.to_text(found, color=_console.colour(sys.stdout), width=_console.width()) + "\n")
             for line in lines:
                 _console.out(line)
             _console.out(render.summary_text(found))
