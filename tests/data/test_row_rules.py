@@ -250,6 +250,25 @@ EXAMPLES = [
     Example(
         "personal-data", rows(user("write to kari@nordmann.no"), assistant()), rows(user("write to a@example.com"), assistant()), SAFETY
     ),
+    *(
+        Example("base-lacks", bad, GOOD, Setting(lacks=(("small", lack),)))
+        for lack, bad in {
+            "system": rows(system(), user(), assistant()),
+            "late_system": rows(user(), assistant(), system(), user(), assistant()),
+            "order": rows(user(), user(), assistant()),
+            "opening": rows(system(), assistant(), user(), assistant()),
+            "turns": rows(user(), assistant(), user(), assistant()),
+            "tools": rows(user(), assistant(), tools=[TOOL]),
+            "parts": rows(user([{"type": "image_url", "image_url": {"url": "https://a.test/b.png"}}]), assistant()),
+        }.items()
+    ),
+    Example("base-lacks", rows(user(), tools=[TOOL]), rows(user()), Setting(format="reinforcement", lacks=(("mine", "task_tools"),))),
+    Example(
+        "base-lacks",
+        pair() | {"preferred_output": [assistant(), assistant("No, Oslo.")]},
+        pair(),
+        Setting(format="preference", lacks=(("small", "order"), ("mine", "task_tools"))),
+    ),
 ]
 
 

@@ -63,6 +63,12 @@ def event(message: str, *, now: float, level: Level = "info", **data: Any) -> Tr
     )
 
 
+def failed(cause: JobFailure, *, now: float, hyperparameters: Mapping[str, Any] | None = None) -> Result:
+    """Return the end of a job that failed, with the words about it."""
+    said = event(f"The job failed: {cause.message}", now=now, level="error", error_code=cause.code, error_param=cause.param)
+    return Result(status="failed", finished_at=int(now), hyperparameters=hyperparameters, error=cause, events=(said,))
+
+
 class RunFolder:
     """One job's folder. Making the object touches nothing; `create` does."""
 

@@ -18,7 +18,7 @@ from ftspec.server.trainers.base import JobFailure
 from ftspec.server.trainers.local import claims
 from ftspec.server.trainers.local.executors import Submission
 from ftspec.server.trainers.local.run import LocalRun
-from ftspec.server.trainers.run_folder import Result
+from ftspec.server.trainers.run_folder import failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ftspec.server.trainers.local.executors import Executor, Placement
     from ftspec.server.trainers.local.settings import Settings
+    from ftspec.server.trainers.run_folder import Result
 
 log = logging.getLogger("ftspec.server.local")
 
@@ -120,8 +121,7 @@ class Reconciler:
         if lost < self._settings.max_attempts:
             return False
         message = f"{lost} workers vanished without a word; `worker.log` in the job's folder may say why."
-        if run.finish(Result(status="failed", finished_at=int(self._now()), error=JobFailure(code="worker_lost", message=message))):
-            run.say(f"The job failed: {message}", now=self._now(), level="error", error_code="worker_lost", error_param=None)
+        run.finish(failed(JobFailure(code="worker_lost", message=message), now=self._now()))
         return True
 
     def _submit(self, run: LocalRun, slot: int) -> None:

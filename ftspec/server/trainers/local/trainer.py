@@ -16,7 +16,7 @@ from ftspec.server.trainers.local.probe import ask
 from ftspec.server.trainers.local.reconcile import Reconciler, Sweeper
 from ftspec.server.trainers.local.resolve import EXTRA, adapter_settings, check_adapter, check_extra
 from ftspec.server.trainers.local.run import LocalRun
-from ftspec.server.trainers.run_folder import Result
+from ftspec.server.trainers.run_folder import Result, event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -124,9 +124,14 @@ class LocalTrainer:
         """End the job for good; its worker notices at its next step."""
         run = self._run(job.id)
         run.create()
-        if not run.finish(Result(status="cancelled", finished_at=int(self._now()), hyperparameters=run.progress().hyperparameters)):
+        result = Result(
+            status="cancelled",
+            finished_at=int(self._now()),
+            hyperparameters=run.progress().hyperparameters,
+            events=(event("The job was cancelled", now=self._now()),),
+        )
+        if not run.finish(result):
             raise _over(run)
-        run.say("The job was cancelled", now=self._now())
         self._sweeper.poke()
         return run.progress()
 

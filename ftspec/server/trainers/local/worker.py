@@ -27,7 +27,7 @@ from ftspec.server.durable import write_durably
 from ftspec.server.trainers.base import JobFailure
 from ftspec.server.trainers.local import claims
 from ftspec.server.trainers.local.run import LocalRun, sync_tree
-from ftspec.server.trainers.run_folder import Result
+from ftspec.server.trainers.run_folder import Result, event, failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -96,8 +96,8 @@ class Attempt:
             self._run.end_attempt(self._number, str(stop))
         except LostJob:
             return LOST_THE_JOB
-        except Failed as failed:
-            self._fail(failed.failure)
+        except Failed as stop:
+            self._fail(stop.failure)
         except Exception as error:  # noqa: BLE001 the job ends, and whoever looks finds the cause in the log
             traceback.print_exc()
             from ftspec.server.trainers.local.trl_adapter import is_out_of_memory
@@ -226,28 +226,29 @@ class Attempt:
         if not target.is_dir():
             raise Failed("server_error", "Training ended without a model. This is a bug in ftspec.")
         self._run.write_metrics(self._table())
-        digest = weights_digest(target)
-        self._say(f"New fine-tuned model created: {self._job['model_name']}")
-        self._say(f"Weights sha256: {digest}")
-        self._say("The job has successfully completed")
         self._lay_out(target)
-        self._measure(last, rows)
+        words = (
+            f"New fine-tuned model created: {self._job['model_name']}",
+            f"Weights sha256: {weights_digest(target)}",
+            "The job has successfully completed",
+        )
         result = Result(
             status="succeeded",
             finished_at=int(self._now()),
             trained_tokens=self._tokens(rows),
             hyperparameters=self._settings,
             step=last,
+            events=tuple(event(message, now=self._now()) for message in words),
         )
-        self._run.finish(result)
+        if self._run.finish(result):
+            self._measure(last, rows)
         self._run.end_attempt(self._number, "succeeded")
         self._run.tidy()
 
     def _fail(self, failure: JobFailure) -> None:
         if self._run.newest_attempt() != self._number:
             return
-        if self._run.finish(Result(status="failed", finished_at=int(self._now()), hyperparameters=self._settings or None, error=failure)):
-            self._say(f"The job failed: {failure.message}", level="error", error_code=failure.code, error_param=failure.param)
+        self._run.finish(failed(failure, now=self._now(), hyperparameters=self._settings or None))
         self._run.end_attempt(self._number, "failed")
         self._run.tidy()
 

@@ -26,7 +26,7 @@ from ftspec.server.trainers.base import (
     TrainingCheckpoint,
     TrainingEvent,
 )
-from ftspec.server.trainers.run_folder import Result, RunFolder, event
+from ftspec.server.trainers.run_folder import Result, RunFolder, event, failed
 from ftspec.server.trainers.sandbox.bases import BASES
 from ftspec.server.trainers.workers import Workers
 
@@ -216,7 +216,7 @@ class SandboxTrainer:
             except Exception as error:
                 # trying again would fail again: the job ends, and whoever serves finds the cause in the log
                 failure = JobFailure(code="server_error", message=f"Training stopped because of a bug in ftspec ({type(error).__name__}).")
-                run.finish(Result(status="failed", finished_at=int(self._now()), error=failure))
+                run.finish(failed(failure, now=self._now()))
                 raise
 
 

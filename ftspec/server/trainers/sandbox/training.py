@@ -15,7 +15,7 @@ import numpy as np  # noqa: TID253 loaded only when something is trained or aske
 
 from ftspec.diagnostics import FtspecError
 from ftspec.server.trainers.base import JobFailure
-from ftspec.server.trainers.run_folder import Result, event
+from ftspec.server.trainers.run_folder import Result, event, failed
 from ftspec.server.trainers.sandbox import weights
 from ftspec.server.trainers.sandbox.bases import BASE_RATE, resolved
 from ftspec.server.trainers.sandbox.network import noise
@@ -216,10 +216,7 @@ class Attempt:
         )
 
     def _fail(self, failure: JobFailure) -> None:
-        data = {"error_code": failure.code, "error_param": failure.param}
-        said = event(f"The job failed: {failure.message}", now=self._now(), level="error", **data)
-        settings = self._settings or None
-        self._run.finish(Result(status="failed", finished_at=int(self._now()), hyperparameters=settings, error=failure, events=(said,)))
+        self._run.finish(failed(failure, now=self._now(), hyperparameters=self._settings or None))
 
 
 _SPOKEN = (
