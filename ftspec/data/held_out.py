@@ -14,20 +14,38 @@ from ftspec.data.cache import describe
 from ftspec.diagnostics import Diagnostic, Severity
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ftspec.data.cache import DigestCache
     from ftspec.data.onepass import Progress
     from ftspec.data.rows import Place
-    from ftspec.experiment import Spec
+    from ftspec.experiment import DesiredJob, Spec
 
 
 def comparisons(spec: Spec) -> dict[str, list[str]]:
-    """Return every training part of a spec with the parts that its models are validated and evaluated on."""
+    """Return every training part of a spec with the parts that its models, and models trained on top of those, are measured on."""
     pairs: dict[str, dict[str, None]] = {}
-    for train, validation, evals in dict.fromkeys((job.train, job.validation, job.evals) for job in spec.jobs):
+    for trained, validation, evals in dict.fromkeys((trained, job.validation, job.evals) for job, trained in _lineages(spec)):
         for ref in (validation, *(spec.evals[name].dataset for name in evals if name in spec.evals)):
-            if ref and ref != train:
-                pairs.setdefault(train, {}).setdefault(ref)
+            for train in trained:
+                if ref and ref != train:
+                    pairs.setdefault(train, {}).setdefault(ref)
     return {train: list(held) for train, held in pairs.items()}
+
+
+def _lineages(spec: Spec) -> Iterator[tuple[DesiredJob, tuple[str, ...]]]:
+    """Yield each job with all that its model has seen: its own training part and those of the jobs below it."""
+    if all(job.parent is None for job in spec.jobs):
+        yield from ((job, (job.train,)) for job in spec.jobs)
+        return
+    by_address = {job.address: job for job in spec.jobs}
+    for job in spec.jobs:
+        seen: dict[str, str] = {}
+        below: DesiredJob | None = job
+        while below is not None and below.address not in seen:
+            seen[below.address] = below.train
+            below = by_address.get(below.parent or "")
+        yield job, tuple(dict.fromkeys(seen.values()))
 
 
 def spec_leaks(

@@ -89,7 +89,7 @@ def apply(
     """Do what a plan says. `progress(planned)` is a context manager that is a `Progress` observer, `watch` one for reading data."""
     loaded = load(project, sample=request.options.sample)
     warm_up()
-    wanted = want(loaded, leakage=True, watch=watch)
+    wanted = want(loaded, buying=True, watch=watch)
     backend = state_of(project, loaded.spec)
     with backend.lock(request.command) as writer:
         applied = asyncio.run(_apply(loaded, wanted, request, writer, approve, progress))

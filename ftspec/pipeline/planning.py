@@ -144,37 +144,39 @@ def sampled(spec: Spec, rows: int) -> Spec:
     return replace(spec, datasets=datasets)
 
 
-def want(loaded: Loaded, *, leakage: bool = False, watch: Watch = unwatched) -> Wanted:
+def want(loaded: Loaded, *, buying: bool = False, watch: Watch = unwatched) -> Wanted:
     """Digest the datasets that the jobs and evals use and give every job its key.
 
-    With `leakage`, before anything is bought: training rows that are also measured with are told too.
+    Before `buying`, rows that are trained on and measured with, and rewards that nobody gets, are told too.
     """
     from ftspec.planner.identify import identify
 
     facts, problems = digest_all(loaded, watch=watch)
     jobs, doubled = identify(loaded.spec.jobs, facts)
     diagnostics = [*loaded.diagnostics, *problems, *doubled]
-    if leakage and not has_errors(diagnostics):
-        diagnostics += leaks(loaded, watch=watch)
+    if buying and not has_errors(diagnostics):
+        diagnostics += _bought_in_vain(loaded, watch)
     if has_errors(diagnostics):
         raise InvalidSpec(diagnostics)
     return Wanted(project=loaded.project, spec=loaded.spec, jobs=jobs, datasets=facts, diagnostics=tuple(diagnostics))
 
 
-def leaks(loaded: Loaded, *, watch: Watch = unwatched) -> list[Diagnostic]:
-    """Return which rows, prompts and groups are both trained on and measured with."""
+def _bought_in_vain(loaded: Loaded, watch: Watch) -> list[Diagnostic]:
+    """Return what would make jobs worthless: measured with their own training rows, or rewarded for nothing."""
     from ftspec.data.cache import DigestCache
     from ftspec.data.held_out import spec_leaks
     from ftspec.data.rows import BadFile, Place
+    from ftspec.pipeline.dry_grading import try_graders
 
     project, spec = loaded.project, loaded.spec
     where = Place(root=project.root, data_roots=project.data_roots, datasets=spec.datasets)
     cache = DigestCache(project.cache) if project.cache is not None else None
-    with watch("leakage of rows") as progress:
-        try:
-            return spec_leaks(spec, where, near=False, cache=cache, progress=progress)
-        except BadFile as problem:
-            raise FtspecError(f"the datasets cannot be compared: {problem.message}", help="let the writer finish, then try again") from None
+    try:
+        with watch("leakage of rows") as progress:
+            found = spec_leaks(spec, where, near=False, cache=cache, progress=progress)
+        return [*found, *(one for tried in try_graders(spec, where, cache=cache) for one in tried.diagnostics)]
+    except BadFile as problem:
+        raise FtspecError(f"the datasets cannot be compared: {problem.message}", help="let the writer finish, then try again") from None
 
 
 def digest_all(loaded: Loaded, *, watch: Watch = unwatched) -> tuple[dict[str, DatasetFacts], list[Diagnostic]]:
@@ -240,7 +242,7 @@ def make_plan(
     from ftspec.planner.prices import price_table
 
     options = options or PlanOptions()
-    wanted = wanted or want(load(project, sample=options.sample), leakage=True, watch=watch)
+    wanted = wanted or want(load(project, sample=options.sample), buying=True, watch=watch)
     problems: list[Diagnostic] = []
     if state is None:
         state, problems = state_of(project, wanted.spec).read()

@@ -117,6 +117,6 @@ async def _ask(
 def refreshed_plan(project: Project, options: PlanOptions) -> Planned:
     """Make a plan after asking the engines."""
     loaded = load(project, sample=options.sample)
-    wanted = want(loaded, leakage=True)
+    wanted = want(loaded, buying=True)
     asked = refresh(loaded, command="plan --refresh")
     return make_plan(project, options, wanted=wanted, state=asked.state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 
 from ftspec.data.held_out import comparisons, spec_leaks
@@ -169,6 +170,13 @@ def test_files_that_did_not_change_are_not_compared_again(folder, monkeypatch):
     folder.write("gold.jsonl", row("q2", "a2"))
     assert spec_leaks(spec, place, cache=cache) == []
     assert len(compared_times) == 2
+
+
+def test_what_a_parent_was_trained_on_counts_for_its_children(folder):
+    """A model that was trained on top of another one has seen the other's rows too."""
+    first = job("first", "basics", None)
+    child = msgspec.structs.replace(job("child", "tasks", "gold"), parent="first")
+    assert comparisons(Spec(root=".", jobs=(first, child))) == {"tasks": ["gold"], "basics": ["gold"]}
 
 
 def test_rows_are_compared_for_plans_without_near_duplicates(folder):

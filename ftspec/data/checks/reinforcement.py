@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ftspec.data.checks.base import REINFORCEMENT, RowCheck
+from ftspec.data.checks.base import INFO, REINFORCEMENT, Check, RowCheck
 from ftspec.data.messages import messages_of, role_of
 from ftspec.data.split import field_of
 from ftspec.printable import printable
@@ -44,3 +44,19 @@ class MissingItemKey(RowCheck):
         for key in self.setting.item_keys:
             if field_of(row, key.split(".")) is None:
                 yield f"the row has no `{printable(key[:64])}`, which a grader refers to"
+
+
+class LowReference(Check):
+    """A grader gives right answers a low score.
+
+    Why: a reward that the reference answer does not get, no answer gets; a reinforcement job then
+    learns nothing, for its full price. Graders that need no model are tried on the first 1,000 rows
+    (`python` ones with `data check --allow-code`). The right answer is what the grader compares the
+    output with, else the row's `reference_answer`, `reference`, `answer`, `expected`, `solution`,
+    `target`, `label` or `completion`. It should get the grader's `pass_threshold`, else 0.8.
+    Fix: correct the grader's operation, metric or formula, or the references.
+    """
+
+    code = "low-reference"
+    severity = INFO
+    help = "correct the grader's operation, metric or formula, or the references"
