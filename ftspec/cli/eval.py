@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from typing import TYPE_CHECKING, Any, Self
 
@@ -92,8 +91,10 @@ def _show(wanted: Any, done: Evaluation) -> None:
 def _json(done: Evaluation) -> str:
     import msgspec
 
+    from ftspec.render.json import dumps
+
     records = [msgspec.to_builtins(record) for record in done.records.values()]
-    return json.dumps({"format_version": 1, "evals": records}, ensure_ascii=False, indent=2) + "\n"
+    return dumps({"format_version": 1, "evals": records})
 
 
 def _finish(wanted: Any, done: Evaluation) -> None:

@@ -102,8 +102,10 @@ def _as_text(event: JobEvent) -> str:
 def _as_json(event: JobEvent) -> str:
     import json
 
+    from ftspec.render.json import harmless
+
     value: dict[str, Any] = {"id": event.id, "time": _utc(event.time), "level": event.level, "type": event.type}
-    return redacted(json.dumps({**value, "message": event.message, "data": dict(event.data)}))
+    return redacted(harmless(json.dumps({**value, "message": event.message, "data": dict(event.data)})))
 
 
 def _utc(seconds: int) -> str:

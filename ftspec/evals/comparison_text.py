@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -189,13 +188,15 @@ def _cut(text: str) -> str:
 
 def to_json(comparison: Comparison, *, flipped: Mapping[str, Sequence[Flip]] | None = None) -> str:
     """Return the comparison as JSON, with a line feed at the end."""
+    from ftspec.render.json import dumps
+
     value: dict[str, Any] = {"format_version": FORMAT_VERSION, "tables": [_table_value(one) for one in comparison.tables]}
     if flipped:
         names = ("item", "won", "question", "reference", "base", "tuned")
         value["flipped"] = {
             heading: [{name: getattr(flip, name) for name in names} for flip in examples] for heading, examples in flipped.items()
         }
-    return json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    return dumps(value)
 
 
 def _table_value(one: Table) -> dict[str, Any]:

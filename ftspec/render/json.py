@@ -49,8 +49,12 @@ def to_json(plan: Plan) -> str:
 
 def dumps(value: Any) -> str:
     """Return indented JSON that neither a terminal nor the log of a CI runner obeys."""
-    text = json.dumps(value, indent=2, allow_nan=False)
-    return text.replace("##[", "#\\u0023[").replace("\x7f", "\\u007f") + "\n"
+    return harmless(json.dumps(value, indent=2, allow_nan=False)) + "\n"
+
+
+def harmless(text: str) -> str:
+    """Return JSON in ASCII (what `json.dumps` writes) without what is left to obey: DEL, and a runner's commands."""
+    return text.replace("##[", "#\\u0023[").replace("\x7f", "\\u007f")
 
 
 def as_dict(plan: Plan) -> dict[str, Any]:

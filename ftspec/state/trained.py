@@ -12,7 +12,6 @@ address, a tag.
 from __future__ import annotations
 
 import difflib
-import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -150,8 +149,10 @@ def as_csv(rows: Sequence[TrainedModel]) -> str:
 
 def as_json(rows: Sequence[TrainedModel]) -> str:
     """Return rows as JSON, checkpoints and metrics included."""
+    from ftspec.render.json import dumps
+
     plain = [{name: value for name, value in _plain(row).items() if value is not None} for row in rows]
-    return json.dumps({"format_version": "1.0", "models": plain}, indent=2, ensure_ascii=False) + "\n"
+    return dumps({"format_version": "1.0", "models": plain})
 
 
 def _plain(row: TrainedModel) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from ftspec.printable import printable, redacted
+from ftspec.render.json import harmless
 from ftspec.render.report.curves import smoothed, thinned
 from ftspec.render.report.markdown import to_markdown
 
@@ -91,7 +92,7 @@ def to_notebook(report: Report) -> str:
         "nbformat": 4,
         "nbformat_minor": 5,
     }
-    return json.dumps(notebook, ensure_ascii=False, indent=1) + "\n"
+    return harmless(json.dumps(notebook, indent=1)) + "\n"
 
 
 def _cell(number: int, kind: str, source: str) -> dict[str, Any]:
