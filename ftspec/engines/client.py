@@ -170,6 +170,14 @@ class WireEngine:
             made.append({**one, "messages": list(asked.items)})
         return Listing(items=made, complete=complete)
 
+    async def moderate(self, texts: Sequence[str]) -> Sequence[tuple[str, ...]]:
+        """Return, for each text, the categories under which the engine's own moderation flags it. Free, so it may be asked again."""
+        body = {"input": list(texts)}
+        found: Sequence[tuple[str, ...]] = await self._read(
+            "/moderations", parse=lambda value: wire.moderation(value, len(texts)), seconds=self.timeouts.create, method="POST", body=body
+        )
+        return found
+
     async def chat(self, *, model: str, messages: Sequence[Mapping[str, Any]], **sampling: Any) -> ChatAnswer:
         """Ask a model once; no retry here, because answers cost money."""
         body = {"model": model, "messages": list(messages), **sampling}
@@ -271,12 +279,14 @@ class WireEngine:
             after = {"after": last}
         return Listing(items=items, complete=False)
 
-    async def _read(self, path: str, *, parse: Callable[[Any], Any] | None, seconds: float | None = None, **request: Any) -> Any:
-        """GET until there is a clear answer: what `parse` makes of a 2xx (`None`: the reply), else the error."""
+    async def _read(
+        self, path: str, *, parse: Callable[[Any], Any] | None, seconds: float | None = None, method: str = "GET", **request: Any
+    ) -> Any:
+        """Ask until there is a clear answer: what `parse` makes of a 2xx (`None`: the reply), else the error."""
         deadline = self._clock.monotonic() + self._patience
         pauses = iter(_PAUSES)
         while True:
-            reply = await self._send("GET", path, seconds=seconds or self.timeouts.read, **request)
+            reply = await self._send(method, path, seconds=seconds or self.timeouts.read, **request)
             if isinstance(reply, Reply) and reply.ok:
                 try:
                     return reply if parse is None else parse(wire.decode(reply.content))

@@ -140,6 +140,19 @@ def chat(value: Any) -> ChatAnswer:
     )
 
 
+def moderation(value: Any, number: int) -> Sequence[tuple[str, ...]]:
+    """Return the flagged categories of each of `number` texts."""
+    results = _mapping(value).get("results")
+    if not isinstance(results, list) or len(results) != number or not all(isinstance(one, dict) for one in results):
+        raise NotIt
+    return [_flags(one) for one in results]
+
+
+def _flags(result: Mapping[str, Any]) -> tuple[str, ...]:
+    named = sorted(str(name) for name, flag in _mapping(result.get("categories")).items() if flag is True)
+    return tuple(named) or (("unnamed",) if result.get("flagged") is True else ())
+
+
 def chunk(value: Any) -> str:
     """Return the text of one piece of a streamed completion."""
     choices = _object(value, "chat.completion.chunk", required=False).get("choices")

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--engine", metavar="TYPE", help="Check files against what this engine takes (specs say it themselves).")
 @click.option("--method", type=click.Choice(["supervised", "dpo", "reinforcement"]), help="The method they are for, with --engine.")
 @click.option("--safety", is_flag=True, help="Also search for secrets and personal data (slower).")
+@click.option("--moderation", metavar="ENGINE", help="Also send every text, redacted, to the moderation of this engine of the spec.")
 @click.option("--leakage/--no-leakage", default=True, show_default=True, help="Compare training data with validation sets and evals.")
 @click.option("--allow-code", is_flag=True, help="Also try `python` graders on their references, isolated.")
 @click.option("--fix", is_flag=True, help="Write a repaired copy of one FILE; the old one stays.")
@@ -47,6 +48,7 @@ def command(  # noqa: PLR0913 one for each option
     engine: str | None,
     method: str | None,
     safety: bool,
+    moderation: str | None,
     leakage: bool,
     allow_code: bool,
     fix: bool,
@@ -74,6 +76,8 @@ def command(  # noqa: PLR0913 one for each option
         for tried in _tried(chosen, allow_code=allow_code):
             found += tried.diagnostics
             lines += [] if tried.low else [tried.sentence]
+    if moderation is not None and not has_errors(found):
+        found += _moderated(chosen, project, moderation)
     _show(found, lines, form)
     if has_errors(found) or (strict and any(one.severity is Severity.WARNING for one in found)):
         _console.stop(1)
@@ -178,6 +182,17 @@ def _tried(chosen: Targets, *, allow_code: bool) -> Sequence[Tried]:
     names = {dataset.name for dataset in chosen.datasets}
     jobs = [job for job in chosen.spec.jobs if dataset_of(job.train) in names]
     return try_graders(chosen.spec, chosen.where, jobs=jobs, allow_code=allow_code)
+
+
+def _moderated(chosen: Targets, project: Project, engine: str) -> list[Diagnostic]:
+    """Show the texts to the moderation that was asked for by name."""
+    from ftspec.pipeline.moderating import moderate
+    from ftspec.pipeline.planning import load
+
+    if not project.files:
+        raise FtspecError("`--moderation` names an engine of a spec, and there is no spec here")
+    spec = chosen.spec or load(project).spec
+    return moderate(project, spec, engine, chosen.datasets, chosen.where, watch=bar)
 
 
 def _leaks(chosen: Targets) -> list[Diagnostic]:

@@ -1,4 +1,4 @@
-"""Rules about what should not leave the house. They run with `data check --safety` and on import."""
+"""Rules about what should not be learned or leave the house: `data check --safety`, `--moderation`, and on import."""
 
 from __future__ import annotations
 
@@ -46,6 +46,20 @@ class PersonalData(_SafetyRule):
     code = "personal-data"
     group = "personal"
     help = "replace it: `ftspec data check --fix --redact` does"
+
+
+class FlaggedContent(Check):
+    """An engine's moderation flags a text.
+
+    Why: engines refuse training files with such content, or stop the job in their safety checks. It is
+    asked only with `data check --moderation ENGINE`, which sends every text of the dataset to that engine
+    (secrets and personal data replaced), and shows categories and lines only.
+    Fix: read the lines, and remove rows that should not be learned.
+    """
+
+    code = "flagged-content"
+    severity = WARNING
+    help = "read the lines, and remove rows that should not be learned"
 
 
 class DataLeaves(Check):
