@@ -106,6 +106,7 @@ class EngineConformance:
                 nothing = await engine.find_jobs(key=secrets.token_hex(32))
                 assert nothing.complete
                 assert not nothing.items
+            await self._dropped(engine, job)
 
         run(engine, scenario)
 
@@ -118,6 +119,7 @@ class EngineConformance:
             if engine.profile.unique_keys or engine.profile.idempotency_key:
                 assert (await engine.create_job(request)).id == first.id
             assert [one.id for one in (await engine.find_jobs(key=request.key)).items] == ([first.id] if engine.profile.metadata else [])
+            await self._dropped(engine, first)
 
         run(engine, scenario)
 
@@ -215,6 +217,11 @@ class EngineConformance:
             attempt=1,
         )
         return JobRequest(key=key, attempt=1, body=body)
+
+    async def _dropped(self, engine: Engine, job: ObservedJob) -> None:
+        """Train no further what nobody waits for."""
+        with contextlib.suppress(Refused):
+            await engine.cancel(job.id)
 
     async def _finished(self, engine: Engine, job: ObservedJob) -> ObservedJob:
         import asyncio
