@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,7 @@ def command(  # noqa: PLR0913 click passes each option
 
     request = ApplyRequest(
         options=options,
-        saved=Path(plan_file).read_bytes() if plan_file is not None else None,
+        saved=_saved(plan_file) if plan_file is not None else None,
         execution=ApplyOptions(wait=not no_wait, settle_window=settle_window, launch_absent=launch_absent, concurrency=concurrency),
         allow_code=allow_code,
     )
@@ -77,6 +78,17 @@ def command(  # noqa: PLR0913 click passes each option
     applied = apply(project, request, approve=approve, progress=_progress, watch=bar)
     _show(applied, as_json=as_json)
     _console.stop(applied.exit_code)
+
+
+def _saved(name: str) -> bytes:
+    """Return a plan that `plan -o` wrote."""
+    path = Path(name)
+    if not path.exists():
+        from ftspec.diagnostics import FtspecError
+
+        shown = printable(name)
+        raise FtspecError(f"there is no saved plan `{shown}`", help=f"for some jobs only: `--target {shlex.quote(shown)}`")
+    return path.read_bytes()
 
 
 def _approve(planned: Planned, *, auto: bool, quiet: bool) -> None:

@@ -11,11 +11,11 @@ from ftspec.cli._options import project_options
 from ftspec.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ftspec.pipeline.planning import Loaded
     from ftspec.pipeline.project import Project
-    from ftspec.record import RecordedJob
+    from ftspec.record import RecordedJob, State
 
 _NOT_ALL = 4
 
@@ -24,7 +24,8 @@ _NOT_ALL = 4
 @click.argument("select", nargs=-1, required=True, metavar="SELECT...")
 @project_options
 @click.option("-y", "--auto-approve", is_flag=True, help="Do not ask.")
-def command(project: Project, select: tuple[str, ...], *, auto_approve: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="What became of each job, as JSON.")
+def command(project: Project, select: tuple[str, ...], *, auto_approve: bool, as_json: bool) -> None:
     r"""Stop jobs on their engines for good; what they trained so far may still be billed.
 
     SELECT are addresses, globs, `status:running`, `tag:k=v`, keys or engine job ids. A cancelled
@@ -47,6 +48,8 @@ def command(project: Project, select: tuple[str, ...], *, auto_approve: bool) ->
     running = [record for record in chosen(state, select) if record.status.bought and not record.status.terminal]
     if not running:
         _console.talk("Nothing to cancel: no such job is unfinished.")
+        if as_json:
+            _show_json([], state, {})
         return
     if not auto_approve:
         listed = "".join(f"\n  {record.address}  {record.last.engine_job_id}" for record in running)
@@ -56,10 +59,22 @@ def command(project: Project, select: tuple[str, ...], *, auto_approve: bool) ->
         state = refresh(loaded, keys={record.key for record in running}, command="cancel").state
     except StateLocked as busy:
         _console.warn(f"{busy.message}; it will record what became of these jobs")
-    for record in running:
+    if as_json:
+        _show_json(running, state, refused)
+    for record in () if as_json else running:
         _console.out(f"{record.address}: {refused.get(record.key) or state.jobs[record.key].status}")
     if refused:
         _console.stop(_NOT_ALL)
+
+
+def _show_json(records: Sequence[RecordedJob], state: State, refused: Mapping[str, str]) -> None:
+    from ftspec.render.json import dumps
+
+    jobs = [
+        {"address": one.address, "key": one.key, "status": state.jobs[one.key].status.value, "error": refused.get(one.key)}
+        for one in records
+    ]
+    _console.out_raw(dumps({"format_version": "1.0", "jobs": jobs}))
 
 
 async def _cancel(loaded: Loaded, records: Sequence[RecordedJob]) -> dict[str, str]:

@@ -14,10 +14,11 @@ WOULD_CHANGE = 1
 
 @click.command()
 @click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.option("-f", "--file", "named", multiple=True, metavar="FILE", help="The same as FILE: other commands name specs so.")
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file would change.")
 @click.option("--diff", is_flag=True, help="Write nothing; show what would change.")
 @click.option("-C", "directory", metavar="DIR", help="Run as if started in DIR, the project's root.")
-def command(files: tuple[str, ...], *, check: bool, diff: bool, directory: str | None) -> None:
+def command(files: tuple[str, ...], named: tuple[str, ...], *, check: bool, diff: bool, directory: str | None) -> None:
     r"""Bring spec files into one layout; comments stay.
 
     Without FILE: ftspec.yaml, else specs/*.yaml. `-` reads stdin and writes stdout. The
@@ -31,6 +32,7 @@ def command(files: tuple[str, ...], *, check: bool, diff: bool, directory: str |
     from ftspec.printable import printable
     from ftspec.spec.source import parse
 
+    files += named
     problems = []
     changed = []
     for name in files or _default_files(directory):

@@ -62,6 +62,8 @@ def command(
             _console.out_raw(as_csv(rows))
         case "env":
             _console.out_raw(as_shell(rows))
+        case _ if not rows and where:
+            _console.out(f"No model has {' and '.join(f'`{printable(one)}`' for one in where)}.")
         case _ if not rows:
             _console.out("No models are recorded yet. `ftspec status` shows the jobs.")
         case _:

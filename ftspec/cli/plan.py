@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,7 @@ def plan_options(command: Any) -> Any:
 
 
 @click.command()
+@click.argument("select", nargs=-1, metavar="[SELECT]...")
 @project_options
 @plan_options
 @click.option("--full", is_flag=True, help="Unfold folded cells and reused jobs.")
@@ -85,6 +87,7 @@ def plan_options(command: Any) -> Any:
 @click.option("--refresh", is_flag=True, help="Ask the engines first (needs keys and network).")
 def command(
     project: Project,
+    select: tuple[str, ...],
     *,
     options: PlanOptions,
     full: bool,
@@ -96,16 +99,18 @@ def command(
 ) -> None:
     r"""Show what is missing, why, and what it costs. Buys nothing.
 
-    Needs no key and no network, and runs nothing from the project.
+    Needs no key and no network, and runs nothing from the project. SELECT is short for
+    `--target SELECT`.
 
     \b
         ftspec plan
-        ftspec plan --target 'triage/*' --format markdown
+        ftspec plan 'triage/*' --format markdown
         ftspec plan --detailed-exitcode -o plan.json && ftspec apply plan.json
     """
     from ftspec.cli._data._progress import bar
     from ftspec.pipeline.planning import make_plan
 
+    options = replace(options, targets=(*options.targets, *select))
     if refresh:
         from ftspec.pipeline.refreshing import refreshed_plan
 

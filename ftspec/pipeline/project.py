@@ -87,7 +87,7 @@ def open_project(
     if not found and need_spec:
         raise FtspecError(
             f"there is no `{DEFAULT_SPEC}` and no `specs/*.yaml` here",
-            help="name one with `-f FILE`, or make one with `ftspec init`",
+            help=_elsewhere(root) or "name one with `-f FILE`, or make one with `ftspec init`",
         )
     return Project(
         root=root,
@@ -108,6 +108,16 @@ def _spec_file(root: Path, name: Path) -> Path:
     if not path.is_file():
         raise FtspecError(f"there is no file `{printable(str(name))}`")
     return path
+
+
+def _elsewhere(folder: Path) -> str | None:
+    """Return how to name the project that a folder is part of; it is not chosen without being asked for."""
+    for up, above in enumerate(folder.parents, 1):
+        if _default_files(above):
+            return f"a folder above has one: add `-C {'/'.join(['..'] * up)}`"
+        if (above / ".git").exists():
+            break
+    return None
 
 
 def _default_files(root: Path) -> tuple[Path, ...]:

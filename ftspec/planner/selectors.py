@@ -186,10 +186,25 @@ def _by_address(core: str, expression: str, candidates: Sequence[Candidate]) -> 
     if not found and _KEY.match(core):
         found = [candidate for candidate in candidates if candidate.key.startswith(core)]
     if not found:
+        for wider in _wider(core):
+            matches = glob(wider)
+            if any(matches(candidate.address) for candidate in candidates):
+                raise UnknownSelector(
+                    f"`{printable(expression)}` selects nothing: no job has this address", help=f"did you mean `{wider}`?"
+                )
         known = [candidate.address for candidate in candidates]
         known += sorted({candidate.experiment for candidate in candidates})
         raise _unknown(expression, "no job has this address", core, known)
     return found
+
+
+def _wider(address: str) -> list[str]:
+    """Return globs for an address that leaves axes out: `triage/*seed=1` for `triage/seed=1`."""
+    experiment, slash, axes = printable(address).partition("/")
+    if not slash or "=" not in axes:
+        return []
+    inner = f"{experiment}/*{'*'.join(axes.split(','))}"
+    return [inner, f"{inner},*"]
 
 
 def glob(pattern: str) -> Callable[[str], bool]:
