@@ -1,4 +1,4 @@
-"""Show what a command does and takes, like `ftspec COMMAND --help`"""
+"""Show what a command does and takes, like its `--help`."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def plan_options(command: Any) -> Any:
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there is something to do.")
 @click.option("--locked", is_flag=True, help="Exit 3 unless the lockfile is what specs and state give.")
 @click.option("--refresh", is_flag=True, help="Ask the engines first (needs keys and network).")
-def command(
+def command(  # noqa: PLR0913 click passes each option
     project: Project,
     select: tuple[str, ...],
     *,
