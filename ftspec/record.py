@@ -126,6 +126,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
     owner: str | None = None
     """The name of the variable whose key owns the job, where an engine entry has several."""
     git_commit: str | None = None
+    launch: str | None = None
+    """The run that sent the request which this is the outcome of, by the name that it gave itself."""
     by: str | None = None
     """user@host that made the purchase."""
     ftspec_version: str | None = None
@@ -133,11 +135,23 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
     """Members that a newer ftspec, or another tool, wrote; kept as they are."""
 
 
+class OpenLaunch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A request of a run (`launch`) whose outcome nobody has recorded: it may have become a job. Members as in `Attempt`."""
+
+    attempt: int
+    launch: str
+    requested: dict[str, Any] = {}
+    intent_at: str | None = None
+    engine_time: int | None = None
+    by: str | None = None
+
+
 class RecordedJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All that state knows of one key. `attempts` are ordered by number; the last one counts.
 
     `duplicates` are engine job ids beyond the first for one attempt: money spent twice by
-    something outside our protocol; kept and reported, never dropped.
+    something outside our protocol; kept and reported, never dropped. `open` are launches whose
+    outcome is not known, of any attempt: after a merge also beside a job that another clone bought.
     """
 
     key: str
@@ -151,6 +165,7 @@ class RecordedJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     suffix: str | None = None
     tags: dict[str, str] = {}
     duplicates: tuple[str, ...] = ()
+    open: tuple[OpenLaunch, ...] = ()
     protected: bool = False
     forgotten: bool = False
     """No longer wanted by its owner (`state rm`, or `forget`); kept as history, not reused."""
@@ -182,6 +197,11 @@ class RecordedJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     def in_doubt(self) -> bool:
         """Whether the newest attempt may or may not have become a job."""
         return self.last.status is JobStatus.INTENT
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether any launch of it may or may not have become a job, be it beside the one that is shown."""
+        return self.in_doubt or bool(self.open)
 
 
 class RecordedFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

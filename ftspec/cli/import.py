@@ -136,7 +136,7 @@ def _one(project: Project, address: str, job_id: str | None, *, search: bool, fo
         raise FtspecError(
             f"no unknown job on `{target.engine}` can be that of `{printable(target.address)}`",
             help=f"if you know that there is none: ftspec import '{printable(target.address)}' --absent"
-            if target.record is not None and target.record.in_doubt
+            if target.record is not None and target.record.doubtful
             else "list what the engine has: ftspec import --list",
         )
     else:

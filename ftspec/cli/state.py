@@ -264,6 +264,7 @@ def _explain(fix: Fix, accepted: set[str]) -> None:
 
 def _word(record: RecordedJob) -> str:
     words = ["in doubt" if record.in_doubt else record.status.value]
+    words += ["another launch in doubt"] if record.open and not record.in_doubt else []
     words += ["protected"] if record.protected else []
     words += ["forgotten"] if record.forgotten else []
     return ", ".join(words)

@@ -63,7 +63,7 @@ def command(
             _console.warn(f"`{engine}` could not be asked: {printable(trouble)}")
         for address in asked.refreshed.missing:
             _console.warn(f"{address}: its engine does not show this job any more; the record stays")
-    if any(record.in_doubt for record in records):
+    if any(record.doubtful for record in records):
         _console.stop(PARTLY)
 
 
@@ -80,7 +80,7 @@ def _keys(select: tuple[str, ...], state: State) -> set[str] | None:
 
 def _worth_asking(state: State, keys: set[str] | None, *, everything: bool) -> bool:
     records = [record for key, record in state.jobs.items() if keys is None or key in keys]
-    return any(everything or record.in_doubt or (record.status.bought and not record.status.terminal) for record in records)
+    return any(everything or record.doubtful or (record.status.bought and not record.status.terminal) for record in records)
 
 
 def _ask(loaded: Loaded, state: State, keys: set[str] | None, *, watch: bool, every: float, everything: bool) -> Asked:
@@ -197,10 +197,11 @@ def _events(loaded: Loaded, record: RecordedJob) -> None:
 
 
 def _next_steps(record: RecordedJob, last: Attempt) -> list[str]:
-    if record.in_doubt:
+    if record.doubtful:
+        which = "this launch" if record.in_doubt else "another launch of this job"
         return [
             "",
-            "  Whether this launch became a job is not known.",
+            f"  Whether {which} became a job is not known.",
             f"    ftspec import '{record.address}' --search",
             f"    ftspec import '{record.address}' --job-id ID",
             f"    ftspec import '{record.address}' --absent",

@@ -18,7 +18,7 @@ from ftspec.executor.lane import verdict_facts
 from ftspec.executor.lookup import Absent, Doubt, Verdict, look_up
 from ftspec.executor.matching import Match, differences, open_intent
 from ftspec.executor.result import ApplyOptions, DuplicateJob, Settled, Trouble
-from ftspec.record import JobError, JobStatus, Origin
+from ftspec.record import JobError, Origin
 from ftspec.state.base import JobFact
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ async def settle(
     journal = Journal(writer)
     by_scope: dict[str, list[RecordedJob]] = {}
     for record in state.jobs.values():
-        if record.in_doubt and not record.forgotten:
+        if record.doubtful and not record.forgotten:
             by_scope.setdefault(record.scope, []).append(record)
     found = _Found()
     for scope, records in sorted(by_scope.items()):
@@ -56,6 +56,10 @@ async def settle(
         engine = engines[name] if isinstance(engines, Mapping) else engines(name)
         known = {a.engine_job_id for r in state.jobs.values() if r.scope == scope for a in r.attempts if a.engine_job_id}
         known |= {extra for r in state.jobs.values() if r.scope == scope for extra in r.duplicates}
+        # A job that was found, and that no launch is known to have become, may be what an open one became.
+        known -= {
+            record.last.engine_job_id for record in records if record.last.launch is None and record.last.origin is not Origin.LAUNCHED
+        }
         verdicts = await look_up(
             [open_intent(record) for record in records],
             engine=engine,
@@ -65,7 +69,7 @@ async def settle(
             launch_absent=options.launch_absent,
         )
         for record in records:
-            journal.append(*verdict_facts(open_intent(record), verdicts[record.key], at=clock.now()))
+            journal.append(*verdict_facts(open_intent(record), verdicts[record.key], unique=engine.profile.unique_keys, at=clock.now()))
             found.take(record, verdicts[record.key])
     return found.settled()
 
@@ -126,7 +130,7 @@ async def import_job(  # noqa: PLR0913 what, where, and what it should have been
     requested: Mapping[str, object] | None = None,
     force: bool = False,
 ) -> Imported:
-    """Record a job of the engine as that of `key`; an open intent of the key becomes this job.
+    """Record a job of the engine as that of `key`; the oldest open launch of the key becomes this job.
 
     `about` are the members of the record (`facts.about`, or labels and scope). `requested` is the body that
     we would have sent; where the job disagrees with it `FtspecError` is raised unless `force`.
@@ -141,23 +145,25 @@ async def import_job(  # noqa: PLR0913 what, where, and what it should have been
     if owner is not None:
         raise FtspecError(f"job {job.id} is recorded already, as `{owner.address}`", help="name it there: ftspec state mv")
     record = state.jobs.get(key)
-    attempt = 1 if record is None else record.last.number + (not record.in_doubt)
-    if record is not None and record.in_doubt:
-        requested = record.last.requested or requested
+    attempt = 1 if record is None else record.last.number + (not record.doubtful)
+    launches: tuple[tuple[int, str], ...] = ()
+    if record is not None and record.doubtful:
+        doubt = open_intent(record)
+        attempt, requested, launches = doubt.attempt, doubt.requested or requested, doubt.launches[:1]
     wrong = tuple(differences(requested or {}, job)) if requested else ()
     if wrong and not force:
         raise FtspecError(
             f"job {job.id} is not what was asked for: {'; '.join(wrong)}", help="if it is the right one all the same, add --force"
         )
     fact = facts.bought(key, attempt, job, at=clock.now(), origin=Origin.IMPORTED)
-    Journal(writer).append(JobFact(key=key, attempt=attempt, at=fact.at, values=fact.values, job=dict(about)))
+    settled = [facts.settled(key, number, run, at=clock.now()) for number, run in launches]
+    Journal(writer).append(JobFact(key=key, attempt=attempt, at=fact.at, values=fact.values, job=dict(about)), *settled)
     return Imported(job=job, attempt=attempt, differences=wrong)
 
 
 def mark_absent(record: RecordedJob, *, writer: StateWriter, clock: Clock, by: str | None = None) -> None:
     """Record a person's word that a launch in doubt never became a job; the next plan launches it again."""
-    if not record.in_doubt:
+    if not record.doubtful:
         raise FtspecError(f"`{record.address}` is not in doubt: it is {record.status.value}")
-    why = JobError(code="absent", message=f"said to be absent by {by}" if by else "said to be absent")
-    at = clock.now()
-    Journal(writer).append(facts.not_bought(record.key, record.last.number, JobStatus.ABSENT, why, at=at))
+    why = f"said to be absent by {by}" if by else "said to be absent"
+    Journal(writer).append(*verdict_facts(open_intent(record), Absent(why=why), at=clock.now()))

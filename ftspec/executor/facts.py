@@ -63,6 +63,7 @@ def intent(
         "training_file": training_file,
         "validation_file": validation_file,
         "origin": Origin.LAUNCHED.value,
+        "launch": options.run,
         "by": options.by,
         "git_commit": options.git_commit,
         "ftspec_version": options.ftspec_version,
@@ -80,9 +81,12 @@ def _estimate(cost: Cost) -> dict[str, Any]:
     }
 
 
-def bought(key: str, attempt: int, job: ObservedJob, *, at: float, origin: Origin) -> JobFact:
-    """Return the fact that an attempt became this job. Its end is another fact, with everything that comes with it."""
-    values = observed(job)
+def bought(key: str, attempt: int, job: ObservedJob, *, at: float, origin: Origin, launch: str | None = None) -> JobFact:
+    """Return the fact that an attempt became this job. Its end is another fact, with everything that comes with it.
+
+    `launch` is the run whose request it answers; without one, an open launch of the attempt stays open.
+    """
+    values = observed(job) | _said({"launch": launch})
     if job.status.terminal:
         values["status"] = JobStatus.RUNNING.value
     if origin is not Origin.LAUNCHED:
@@ -90,9 +94,18 @@ def bought(key: str, attempt: int, job: ObservedJob, *, at: float, origin: Origi
     return JobFact(key=key, attempt=attempt, at=rfc3339(at), values=values)
 
 
-def not_bought(key: str, attempt: int, status: JobStatus, error: JobError, *, at: float) -> JobFact:
-    """Return the fact that an attempt never became a job: `absent` or `refused`."""
-    return JobFact(key=key, attempt=attempt, at=rfc3339(at), values={"status": status.value, "error": msgspec.to_builtins(error)})
+def not_bought(key: str, attempt: int, status: JobStatus, error: JobError, *, at: float, launch: str | None) -> JobFact:
+    """Return the fact that an attempt, sent by the run `launch`, never became a job: `absent` or `refused`."""
+    values = {"status": status.value, "error": msgspec.to_builtins(error), "launch": launch}
+    return JobFact(key=key, attempt=attempt, at=rfc3339(at), values=_said(values))
+
+
+def settled(key: str, attempt: int, launch: str, *, at: float, error: JobError | None = None) -> JobFact:
+    """Return the fact that the launch of a run is not open any more, and became no job of its own."""
+    said = {} if error is None else {"error": msgspec.to_builtins(error)}
+    # Of the attempt, not of a job that somebody else's launch of it became.
+    values = {"status": JobStatus.ABSENT.value, "launch": launch, "engine_job_id": None, **said}
+    return JobFact(key=key, attempt=attempt, at=rfc3339(at), values=values)
 
 
 def unsettled(key: str, attempt: int, error: JobError, *, at: float) -> JobFact:

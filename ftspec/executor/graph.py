@@ -135,7 +135,7 @@ def _launch(action: LaunchJob, record: RecordedJob | None) -> Node:
     node = Node(job=action.job, key=action.key, phase=Phase.BLOCKED, action=action, record=record, attempt=action.attempt)
     if record is not None:
         node.nth = 1 + sum(attempt.status.bought for attempt in record.attempts)
-        if record.in_doubt:
+        if record.doubtful and not record.forgotten:
             node.phase = Phase.UNSETTLED
         elif action.attempt != record.last.number + 1:
             node.phase, node.because = Phase.SKIPPED, "state has changed since the plan was made"

@@ -3,6 +3,8 @@
 After the first SIGINT, SIGTERM or SIGHUP nothing more is bought; requests in flight are finished
 and recorded, and jobs go on running on their engines. The second one leaves without
 waiting: what was sent has a durable intent, and the next `apply` finds out what became of it.
+Before the walk begins the first one leaves at once (`leave_on_signals`): asyncio would keep it until something is
+waited for, and cut that short.
 """
 
 from __future__ import annotations
@@ -47,14 +49,20 @@ def leave_at_once(code: int) -> None:
 
 
 @contextlib.contextmanager
-def stop_on_signals(stop: Stop, *, at_once: Callable[[int], object] = leave_at_once) -> Iterator[None]:
-    """Turn signals into `stop` while an asyncio loop runs here; the second one calls `at_once(128 + signal)`.
+def leave_on_signals() -> Iterator[None]:
+    """Let the first signal end the process here: nothing has begun that would have to be finished."""
 
-    Outside the main thread signals are left alone, because only there handlers can be set.
-    """
-    if threading.current_thread() is not threading.main_thread():
+    def take(signum: int, _frame: Any) -> None:
+        os.write(2, b"interrupted\n")
+        leave_at_once(128 + signum)
+
+    with _handling(take):
         yield
-        return
+
+
+@contextlib.contextmanager
+def stop_on_signals(stop: Stop, *, at_once: Callable[[int], object] = leave_at_once) -> Iterator[None]:
+    """Turn signals into `stop` while an asyncio loop runs here; the second one calls `at_once(128 + signal)`."""
     import asyncio
 
     loop = asyncio.get_running_loop()
@@ -67,7 +75,19 @@ def stop_on_signals(stop: Stop, *, at_once: Callable[[int], object] = leave_at_o
         asked = True
         loop.call_soon_threadsafe(stop.request, signum)
 
-    # What the shell told us to ignore (nohup, background jobs) stays ignored.
+    with _handling(take):
+        yield
+
+
+@contextlib.contextmanager
+def _handling(take: Callable[[int, Any], None]) -> Iterator[None]:
+    """Set a handler for all signals, except for those that the shell told us to ignore (nohup, background jobs).
+
+    Outside the main thread signals are left alone, because only there handlers can be set.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, take) for number in heard}
     try:

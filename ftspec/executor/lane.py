@@ -118,7 +118,7 @@ class Lane:
         self._nodes: dict[str, Node] = {}
         self._waiting: deque[Node] = deque()
         self._in_flight: dict[str, Purchase] = {}
-        self._open = {record.key: open_intent(record) for record in records if record.in_doubt}
+        self._open = {record.key: open_intent(record) for record in records if record.doubtful}
         self._unsettled: list[OpenIntent] = []
         self._counting = self._slot_wait = self._polling = self._settling = self._sweeping = False
         self._dark = 0
@@ -320,7 +320,9 @@ class Lane:
         self._settling = False
         for intent in batch:
             node, verdict = self._nodes[intent.key], verdicts[intent.key]
-            self._effects.journal.append(*verdict_facts(intent, verdict, at=self._effects.clock.now()))
+            self._effects.journal.append(
+                *verdict_facts(intent, verdict, unique=self.engine.profile.unique_keys, at=self._effects.clock.now())
+            )
             match verdict:
                 case Match(job=job, extra=extra):
                     del self._open[intent.key]
@@ -416,12 +418,21 @@ def watched_job(node: Node, job: ObservedJob) -> Watched:
     )
 
 
-def verdict_facts(intent: OpenIntent, verdict: Verdict, *, at: float, origin: Origin = Origin.ADOPTED) -> list[JobFact]:
-    """Return what a verdict adds to state; doubt adds nothing."""
+def verdict_facts(intent: OpenIntent, verdict: Verdict, *, at: float, unique: bool = False) -> list[JobFact]:
+    """Return what a verdict adds to state; doubt adds nothing.
+
+    One job is the answer to one launch, the oldest that is open, except where keys are `unique`: there it answers all.
+    """
+    key, launches = intent.key, intent.launches
     match verdict:
         case Match(job=job, extra=extra):
-            return [facts.bought(intent.key, intent.attempt, one, at=at, origin=origin) for one in (job, *extra)]
+            jobs = [facts.bought(key, intent.attempt, one, at=at, origin=Origin.ADOPTED) for one in (job, *extra)]
+            answered = launches if unique else launches[: len(jobs)]
+            return [*jobs, *(facts.settled(key, number, run, at=at) for number, run in answered)]
         case Absent(why=why):
-            return [facts.not_bought(intent.key, intent.attempt, JobStatus.ABSENT, JobError(code="absent", message=why), at=at)]
+            error = JobError(code="absent", message=why)
+            if not launches:
+                return [facts.not_bought(key, intent.attempt, JobStatus.ABSENT, error, at=at, launch=None)]
+            return [facts.settled(key, number, run, at=at, error=error) for number, run in launches]
         case Doubt():
             return []

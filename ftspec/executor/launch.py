@@ -100,7 +100,7 @@ Outcome: TypeAlias = Bought | NotBought | InTheDark | NotRecorded | NotTried
 async def buy(purchase: Purchase, *, engine: Engine, effects: Effects) -> Outcome:
     """Buy one job (`StateNotWritten`: the intent could not be written and nothing was sent)."""
     launch, attempt = purchase.launch, purchase.attempt
-    journal, clock = effects.journal, effects.clock
+    journal, clock, run = effects.journal, effects.clock, effects.options.run
     if effects.stop.requested is not None:
         return NotTried()
     request = JobRequest(key=launch.key, attempt=purchase.nth, body=purchase.body)
@@ -120,11 +120,11 @@ async def buy(purchase: Purchase, *, engine: Engine, effects: Effects) -> Outcom
         job = await _post(engine, request, effects)
     except NotSent as error:
         why = JobError(code="not_sent", message=error.message)
-        journal.append(facts.not_bought(launch.key, attempt, JobStatus.ABSENT, why, at=clock.now()))
+        journal.append(facts.not_bought(launch.key, attempt, JobStatus.ABSENT, why, at=clock.now(), launch=run))
         return NotBought(error=why, sent=False)
     except Refused as error:
         why = facts.error_of(error)
-        journal.append(facts.not_bought(launch.key, attempt, JobStatus.REFUSED, why, at=clock.now()))
+        journal.append(facts.not_bought(launch.key, attempt, JobStatus.REFUSED, why, at=clock.now(), launch=run))
         return NotBought(error=why, quota=error.quota, retry_after=error.retry_after, status=error.status)
     except EngineError as error:
         why = facts.error_of(error)
@@ -133,7 +133,7 @@ async def buy(purchase: Purchase, *, engine: Engine, effects: Effects) -> Outcom
     adopted = said is not None and job.created_at < said - EARLIER
     origin = Origin.ADOPTED if adopted else Origin.LAUNCHED
     try:
-        journal.append(facts.bought(launch.key, attempt, job, at=clock.now(), origin=origin))
+        journal.append(facts.bought(launch.key, attempt, job, at=clock.now(), origin=origin, launch=run))
     except StateNotWritten as error:
         return NotRecorded(job=job, why=error)
     return Bought(job=job, adopted=adopted)
@@ -147,6 +147,7 @@ def _open(launch: LaunchJob, intent: JobFact) -> OpenIntent:
         requested=intent.values["requested"],
         intent_at=intent.at,
         engine_time=intent.values.get("engine_time"),
+        launches=((intent.attempt, intent.values["launch"]),) if "launch" in intent.values else (),
     )
 
 

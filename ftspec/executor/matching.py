@@ -39,7 +39,11 @@ DAY = 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenIntent:
-    """A launch whose outcome is not known: `requested` is the body that was sent, if it was."""
+    """A launch whose outcome is not known: `requested` is the body that was sent, if it was.
+
+    `launches` are (attempt, run) of all launches of the key that are open, oldest first; the other members
+    are those of the first. `attempt` is where a job that is found belongs.
+    """
 
     key: str
     address: str
@@ -47,6 +51,7 @@ class OpenIntent:
     requested: Mapping[str, Any]
     intent_at: str
     engine_time: int | None = None
+    launches: tuple[tuple[int, str], ...] = ()
 
     @property
     def since(self) -> int:
@@ -72,15 +77,18 @@ class Ambiguous:
 
 
 def open_intent(record: RecordedJob) -> OpenIntent:
-    """Return the open intent of a record that is in doubt."""
+    """Return what a record that is in doubt is looked up by."""
     last = record.last
+    launches = sorted(record.open, key=lambda one: (one.intent_at or "", one.attempt, one.launch))
+    first = launches[0] if launches else last
     return OpenIntent(
         key=record.key,
         address=record.address,
-        attempt=last.number,
-        requested=last.requested,
-        intent_at=last.intent_at or record.updated_at or "1970-01-01T00:00:00Z",
-        engine_time=last.engine_time,
+        attempt=last.number if last.engine_job_id is not None or not launches else launches[0].attempt,
+        requested=first.requested or last.requested,
+        intent_at=first.intent_at or record.updated_at or "1970-01-01T00:00:00Z",
+        engine_time=first.engine_time,
+        launches=tuple((one.attempt, one.launch) for one in launches),
     )
 
 

@@ -141,6 +141,11 @@ class Queue:
         return sorted(at for at in self.created.values() if at > now - DAY - MARGIN)
 
 
+def _asked_at(record: RecordedJob) -> float:
+    asked = (record.open or (record.last,))[-1]
+    return float(asked.engine_time or seconds_of(asked.intent_at or "1970-01-01T00:00:00Z"))
+
+
 def queue_of(limits: Limits, *, recorded: Iterable[RecordedJob], listed: Iterable[ObservedJob], now: float) -> Queue:
     """Return the queue of an engine entry as state and the engine tell it; a job that both know counts once."""
     queue = Queue(limits=limits)
@@ -151,9 +156,9 @@ def queue_of(limits: Limits, *, recorded: Iterable[RecordedJob], listed: Iterabl
                     queue.created[attempt.engine_job_id] = seconds_of(attempt.created_at)
                 if not attempt.status.terminal:
                     queue.running.add(attempt.engine_job_id)
-        if record.in_doubt:
+        if record.doubtful:
             # It may be one of today's jobs; whether it runs, the engine's list says.
-            queue.created[record.key] = float(record.last.engine_time or seconds_of(record.last.intent_at or "1970-01-01T00:00:00Z"))
+            queue.created[record.key] = _asked_at(record)
     queue.observe(listed)
     queue.created = {one: at for one, at in queue.created.items() if at > now - DAY - MARGIN}
     return queue

@@ -36,6 +36,8 @@ class ApplyOptions:
     ftspec_version: str | None = None
     project: str | None = None
     """The spec's project, recorded with each job."""
+    run: str | None = None
+    """A name that no other run has: what became of its launches says nothing of those of other runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ from ftspec.executor.result import ApplyResult, DuplicateJob, Trouble
 from ftspec.executor.watch import wait_until_served, watched
 from ftspec.record import JobError, JobStatus, Origin
 from ftspec.state.base import JobFact
+from ftspec.state.ledger import open_text
 
 if TYPE_CHECKING:
     from ftspec.actions import Plan
@@ -320,7 +321,8 @@ class Walk:
                 )
                 for node in nodes
                 if node.phase in {Phase.IN_DOUBT, Phase.UNSETTLED}
-            ),
+            )
+            + tuple(beside for node in nodes if (beside := _beside(node)) is not None),
             skipped={
                 node.address: node.because or "" for node in nodes if node.phase is Phase.SKIPPED and isinstance(node.action, LaunchJob)
             },
@@ -340,6 +342,13 @@ class Walk:
         """Whether a job was blocked only by parents in doubt that are not any more."""
         parents = [self._nodes[address] for address in node.job.parents if address in self._nodes]
         return all(parent.phase in {Phase.SUCCEEDED, Phase.RUNNING} for parent in parents)
+
+
+def _beside(node: Node) -> Trouble | None:
+    """Return the doubt about another launch of a job that is there: settling has not found out what became of it."""
+    if node.phase in {Phase.IN_DOUBT, Phase.UNSETTLED} or node.record is None or node.record.forgotten or not node.record.open:
+        return None
+    return Trouble(address=node.address, error=JobError(code="in_doubt", message=f"{open_text(node.record)}; what it became is not known"))
 
 
 async def _shown(engine: Engine, job_id: str) -> ObservedJob | JobError:

@@ -131,7 +131,7 @@ async def _apply(
     async with Session(project, spec) as session:
         state = writer.read()
         session.remember(state.jobs.values())
-        if any(record.in_doubt and not record.forgotten for record in state.jobs.values()):
+        if any(record.doubtful and not record.forgotten for record in state.jobs.values()):
             await settle(spec=spec, writer=writer, engines=session.engine, clock=clock, options=execution, state=state)
             state = writer.read()
         planned = make_plan(project, request.options, wanted=wanted, state=state)
@@ -141,23 +141,24 @@ async def _apply(
         if not planned.plan.empty:
             approve(planned)
         stop = Stop()
-        with progress(planned) as shown, stop_on_signals(stop), Materialiser(wanted) as materialise:
-            result = await execute(
-                planned.plan,
-                spec=spec,
-                writer=writer,
-                engines=session.engine,
-                request_body=_job_body,
-                materialise=materialise,
-                clock=clock,
-                random=random.SystemRandom(),
-                progress=shown,
-                options=execution,
-                evaluate=Evaluator(wanted, session, writer, allow_code=request.allow_code),
-                cost_of=Spending(spec, profiles()).trained,
-                stop=stop,
-            )
-    return _finish(planned, result, writer)
+        with stop_on_signals(stop):
+            with progress(planned) as shown, Materialiser(wanted) as materialise:
+                result = await execute(
+                    planned.plan,
+                    spec=spec,
+                    writer=writer,
+                    engines=session.engine,
+                    request_body=_job_body,
+                    materialise=materialise,
+                    clock=clock,
+                    random=random.SystemRandom(),
+                    progress=shown,
+                    options=execution,
+                    evaluate=Evaluator(wanted, session, writer, allow_code=request.allow_code),
+                    cost_of=Spending(spec, profiles()).trained,
+                    stop=stop,
+                )
+            return _finish(planned, result, writer)
 
 
 def _finish(planned: Planned, result: ApplyResult, writer: StateWriter) -> Applied:
@@ -235,6 +236,7 @@ def _job_body(*args: Any, **rest: Any) -> Mapping[str, Any]:
 
 def _signed(project: Project, spec: Spec, options: ApplyOptions) -> ApplyOptions:
     import getpass
+    import secrets
     import socket
     from dataclasses import replace
 
@@ -246,6 +248,7 @@ def _signed(project: Project, spec: Spec, options: ApplyOptions) -> ApplyOptions
         user = "unknown"
     return replace(
         options,
+        run=secrets.token_hex(4),
         by=f"{user}@{socket.gethostname()}",
         git_commit=head_commit(project.root),
         ftspec_version=__version__,

@@ -141,7 +141,7 @@ def _state(project: Project, spec: Spec | None) -> Iterator[Finding | State]:
         return
     yield state
     jobs = [record for record in state.jobs.values() if not record.forgotten]
-    doubtful = sum(record.in_doubt for record in jobs)
+    doubtful = sum(record.doubtful for record in jobs)
     level = Level.WARNING if problems or doubtful else Level.OK
     odd = [*([_count(len(problems), "problem")] if problems else []), *([f"{doubtful} in doubt"] if doubtful else [])]
     yield Finding(

@@ -94,7 +94,7 @@ async def _ask(
     state = writer.read()
     settled = Settled()
     session.remember(state.jobs.values())
-    if any(record.in_doubt and not record.forgotten for record in state.jobs.values()):
+    if any(record.doubtful and not record.forgotten for record in state.jobs.values()):
         # One look at the lists now; the full settle window is apply's to wait for.
         settled = await settle(
             spec=loaded.spec, writer=writer, engines=session.engine, clock=clock, options=ApplyOptions(settle_window=0), state=state

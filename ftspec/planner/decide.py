@@ -243,6 +243,8 @@ class _Decider:
         replaces: RecordedJob | None = None,
     ) -> LaunchJob | WaitJob:
         job = one.job
+        if record is not None and record.open and not record.forgotten:
+            return WaitJob(job=job, key=one.key, record=record, reason=Reason.IN_DOUBT)
         for parent in job.parents:
             if parent in self._blocked:
                 return WaitJob(job=job, key=one.key, record=record, reason=self._blocked[parent], because=parent)

@@ -20,7 +20,7 @@ from msgspec import Raw
 
 from ftspec.diagnostics import Diagnostic, FtspecError
 from ftspec.printable import printable
-from ftspec.record import Attempt, JobStatus, RecordedEval, RecordedFile, RecordedJob
+from ftspec.record import Attempt, JobStatus, OpenLaunch, RecordedEval, RecordedFile, RecordedJob
 from ftspec.state.fold import EVAL, FILE, JOB, Identity, Kind
 from ftspec.state.ledger import Ledger
 from ftspec.state.lines import FORMAT, BadLine, Line, NewerFormat, bad_line, strict_object, without_marks
@@ -140,6 +140,7 @@ class _JobLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     tags: Raw = _NOTHING
     suffix: str | None = None
     duplicates: tuple[str, ...] = ()
+    open: tuple[OpenLaunch, ...] = ()
     protected: bool = False
     forgotten: bool = False
     updated_at: str | None = None
@@ -160,6 +161,7 @@ class _JobLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
             tags={} if self.tags is _NOTHING else self.tags,  # type: ignore[arg-type] # what the property decodes
             suffix=self.suffix,
             duplicates=self.duplicates,
+            open=self.open,
             protected=self.protected,
             forgotten=self.forgotten,
             updated_at=self.updated_at,

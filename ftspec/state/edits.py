@@ -48,7 +48,7 @@ def forget(records: Iterable[RecordedJob], *, at: str, running: bool = False) ->
     if not running and (open_ := [record for record in records if not _over(record)]):
         address = printable(open_[0].address)
         raise FtspecError(
-            f"`{address}` is not over ({'in doubt' if open_[0].in_doubt else open_[0].status.value}); forgotten, it goes on and costs",
+            f"`{address}` is not over ({'in doubt' if open_[0].doubtful else open_[0].status.value}); forgotten, it goes on and costs",
             help=f"stop it first: ftspec cancel '{address}'; or forget it all the same with `--running`",
         )
     return [JobFact(key=record.key, at=at, job={"forgotten": True}) for record in records if not record.forgotten]
@@ -60,4 +60,4 @@ def restore(records: Iterable[RecordedJob], *, at: str) -> list[JobFact]:
 
 
 def _over(record: RecordedJob) -> bool:
-    return record.status.terminal or (not record.status.bought and not record.in_doubt)
+    return not record.doubtful and (record.status.terminal or not record.status.bought)

@@ -10,6 +10,11 @@ ids in one attempt are therefore two whole jobs, not a mixture: the smallest (cr
 shown, the others are `duplicates`. Facts without an id (the intent) belong to all of them. What
 is not shown is still kept, so that compaction loses nothing that a later merge could need.
 
+A launch is settled by facts of its own. Two clones can launch the same attempt; what became of the
+one says nothing of the other. So an intent that names its run (`launch`) opens a cell of that
+name, an outcome that names it closes that cell, and as long as one is open the launch is shown in
+`View.open`; an attempt without a job then stays in doubt, whatever else was refused.
+
 `learn_fact` adds a fact to cells, `view` shows cells as the members of a record. `stamps` writes
 cells to base files and reads them back.
 """
@@ -35,6 +40,11 @@ Identity = tuple[str, ...]
 
 ABOUT: Final[Group] = (0, "")
 NO_STATUS: Final = -1
+LAUNCH: Final = "launch"
+_OPEN: Final = f"{LAUNCH}:"
+"""Prefix of the cells of launches: their intent while they are open, `None` once they are settled."""
+_INTENT: Final = ("requested", "intent_at", "engine_time", "by")
+"""What an open launch is looked up by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,15 +135,31 @@ def learn_fact(kind: Kind, cells: Cells, *, attempt: int, at: str, values: Mappi
     if about:
         learn(cells, ABOUT, NO_STATUS, at, about.items())
     if attempt > 0 and values:
-        known = dict(values)
-        engine_id = known.pop(kind.engine_id, None) if kind.engine_id else None
-        engine_id = engine_id if isinstance(engine_id, str) else ""
-        if engine_id:
-            known[str(kind.engine_id)] = engine_id
-        rank, least = kind.rank(known.get("status")), kind.rank(kind.exists if engine_id else kind.statuses[0])
-        if rank < least:  # what has an id exists
-            rank, known["status"] = least, kind.statuses[least]
-        learn(cells, (attempt, engine_id), rank, at, known.items())
+        rank = learn_attempt(kind, cells, attempt=attempt, at=at, values=values)
+        if isinstance(run := values.get(LAUNCH), str):
+            intent = {name: values[name] for name in _INTENT if values.get(name) is not None} if rank == 0 else None
+            learn(cells, (attempt, ""), rank, at, ((_OPEN + run, intent),))
+
+
+def learn_attempt(kind: Kind, cells: Cells, *, attempt: int, at: str, values: Mapping[str, Any]) -> int:
+    """Join what is known of an attempt, as it stands; return the rank of its stamp."""
+    known = dict(values)
+    engine_id = known.pop(kind.engine_id, None) if kind.engine_id else None
+    engine_id = engine_id if isinstance(engine_id, str) else ""
+    if engine_id:
+        known[str(kind.engine_id)] = engine_id
+    rank, least = kind.rank(known.get("status")), kind.rank(kind.exists if engine_id else kind.statuses[0])
+    if rank < least:  # what has an id exists
+        rank, known["status"] = least, kind.statuses[least]
+    learn(cells, (attempt, engine_id), rank, at, known.items())
+    return rank
+
+
+def learn_open(cells: Cells, launch: Mapping[str, Any]) -> None:
+    """Join an open launch as a record shows it, where nothing else says what became of it."""
+    intent = {name: launch[name] for name in _INTENT if name in launch}
+    group = cells.setdefault((launch["attempt"], ""), {})
+    group.setdefault(_OPEN + launch[LAUNCH], (0, "", intent))
 
 
 def join(cells: Cells, others: Cells) -> None:
@@ -151,6 +177,7 @@ class View:
     about: dict[str, Any]
     attempts: dict[int, dict[str, Any]]
     duplicates: tuple[str, ...]
+    open: tuple[dict[str, Any], ...]
     updated_at: str
 
 
@@ -159,9 +186,15 @@ def view(kind: Kind, cells: Cells) -> View:
     _settle(kind, cells)
     attempts = {}
     shown = set()
+    open_launches: list[dict[str, Any]] = []
     for number in _numbers(cells):
         winner = winner_of(kind, cells, number)
-        members = {name: cell[2] for name, cell in cells.get((number, ""), {}).items()}
+        common = cells.get((number, ""), {})
+        members = {name: cell[2] for name, cell in common.items() if not name.startswith(_OPEN)}
+        waiting = sorted(name for name, cell in common.items() if is_open(name, cell))
+        open_launches += [{"attempt": number, LAUNCH: name.removeprefix(_OPEN)} | common[name][2] for name in waiting]
+        if waiting:
+            members["status"] = kind.statuses[0]
         if winner is not None:
             members["status"] = kind.exists
             members |= {name: cell[2] for name, cell in cells[winner].items()}
@@ -172,6 +205,7 @@ def view(kind: Kind, cells: Cells) -> View:
         about={name: cell[2] for name, cell in cells.get(ABOUT, {}).items() if cell[2] is not None},
         attempts=attempts,
         duplicates=tuple(sorted({group[1] for group in cells} - shown - {""})),
+        open=tuple(open_launches),
         updated_at=updated_at(cells),
     )
 
@@ -182,6 +216,11 @@ def standing(kind: Kind, cells: Cells, number: int) -> dict[str, Any]:
     known = cells.get(winner or (number, ""), {})
     found = {"status": known["status"][2]} if "status" in known else {}
     return found | ({str(kind.engine_id): winner[1]} if winner else {})
+
+
+def is_open(name: str, cell: Cell) -> bool:
+    """Whether a cell is that of a launch whose outcome is not known."""
+    return name.startswith(_OPEN) and cell[2] is not None
 
 
 def updated_at(cells: Cells) -> str:

@@ -76,7 +76,7 @@ def wrong_in_history(content: bytes) -> str | None:
     """Return why a line cannot be one of the history, if so."""
     try:
         _COMMAND.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+    except (ValueError, RecursionError) as problem:
         return unreadable(content, problem)
     return None
 

@@ -225,7 +225,21 @@ def _by_dataset(records: Iterable[RecordedFile]) -> dict[tuple[str, str], Record
     return files
 
 
+def open_text(job: RecordedJob) -> str:
+    """Return what is known of the launches of a job that are open, as a clause."""
+    who = sorted({f"by {printable(one.by)} " if one.by else "" for one in job.open})
+    when = min((one.intent_at for one in job.open if one.intent_at), default=None)
+    launches = "another launch of it" if len(job.open) == 1 else f"{len(job.open)} other launches of it"
+    return f"{launches} {who[0] if len(who) == 1 else ''}{f'since {printable(when)} ' if when else ''}{'is' if len(job.open) == 1 else 'are'} in doubt"
+
+
 def _odd(job: RecordedJob) -> Iterator[Diagnostic]:
+    if job.open and not job.in_doubt and not job.forgotten:
+        yield warning(
+            "launch-in-doubt",
+            f"`{printable(job.address)}` is {job.status.value}, and {open_text(job)}",
+            help="the next `ftspec apply` looks it up; `ftspec import` settles it by hand",
+        )
     if job.duplicates:
         ids = ", ".join(f"`{printable(engine_id)}`" for engine_id in job.duplicates)
         kept = ", ".join(f"`{printable(a.engine_job_id)}`" for a in job.attempts if a.engine_job_id)

@@ -102,7 +102,7 @@ def decode(line: bytes, *, check: bool = True) -> tuple[int, Fact | SegmentHeade
         if decoder is None:
             raise NewerFormat
         return head.seq, decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+    except (ValueError, RecursionError) as problem:
         raise BadLine(unreadable(line, problem)) from None
 
 
@@ -217,7 +217,7 @@ def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 def _unfinished(line: bytes) -> str:
     try:
         msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+    except (ValueError, RecursionError) as problem:
         return unreadable(line, problem)
     return "it has no checksum"
 

@@ -182,7 +182,7 @@ def parse(content: bytes, *, path: str = "ftspec.lock") -> tuple[Lock | None, li
             problem = f"`{printable(path)}` was written by a newer ftspec"
             return None, [error("newer-lock", problem, at=Place(path=path), help="upgrade ftspec, or " + _AGAIN)]
         file = msgspec.json.decode(content, type=_File)
-    except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
+    except (ValueError, RecursionError) as wrong:
         problem = f"`{printable(path)}` is not a lockfile: {printable(str(wrong))}"
         return None, [error("bad-lock", problem, at=Place(path=path), help=_AGAIN)]
     return Lock(datasets=file.datasets, jobs=file.jobs), []

@@ -29,7 +29,7 @@ def holder_of(content: bytes) -> Holder | None:
     """Return what a lock file says, if it says anything."""
     try:
         return msgspec.json.decode(content, type=Holder)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -45,7 +45,7 @@ def _partial(of: type[msgspec.Struct], **given: Any) -> type[msgspec.Struct]:
     return msgspec.defstruct(of.__name__, fields)
 
 
-_COMPUTED: Final = frozenset({"attempts", "duplicates", "extra", "number", "updated_at", "stamps", "also", "v"})
+_COMPUTED: Final = frozenset({"attempts", "duplicates", "open", "extra", "number", "updated_at", "stamps", "also", "v"})
 _TYPES: Final[dict[str, type[msgspec.Struct]]] = {"job": Attempt, "file": RecordedFile, "eval": RecordedEval}
 
 
@@ -98,7 +98,7 @@ def recorded_job(identity: Identity, cells: Cells, *, lenient: bool) -> Recorded
     members["attempts"] = tuple(
         recorded_attempt({"number": number, "status": "intent"} | attempt, lenient=lenient) for number, attempt in seen.attempts.items()
     )
-    members |= {"duplicates": seen.duplicates, "updated_at": seen.updated_at}
+    members |= {"duplicates": seen.duplicates, "open": seen.open, "updated_at": seen.updated_at}
     return _typed(RecordedJob, members, lenient=lenient)
 
 

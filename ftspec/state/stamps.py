@@ -16,7 +16,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from ftspec.state.fold import ABOUT, NO_STATUS, Cell, Cells, Group, Identity, Kind, encoded, learn, learn_fact, view, winner_of
+from ftspec.state.fold import (
+    ABOUT,
+    NO_STATUS,
+    Cell,
+    Cells,
+    Group,
+    Identity,
+    Kind,
+    encoded,
+    is_open,
+    learn,
+    learn_attempt,
+    learn_open,
+    view,
+    winner_of,
+)
 
 _NEVER: Final = (NO_STATUS - 1, "")
 """A stamp that no cell has."""
@@ -37,15 +52,19 @@ def to_line(kind: Kind, identity: Identity, cells: Cells) -> dict[str, Any]:
         shown = seen.attempts[number]
         default = (kind.rank(shown.get("status")), seen.updated_at)
         known = cells[group]
-        if group == winner or (winner is None and not engine_id):
+        if group == winner:
             visible, hidden = known, {}
+        elif winner is None and not engine_id:
+            # An open launch hides that another one of the attempt was refused.
+            hidden = {name: cell for name, cell in known.items() if is_open(name, cell) or (name == "status" and cell[2] != shown[name])}
+            visible = {name: cell for name, cell in known.items() if name not in hidden}
         elif engine_id:
             visible, hidden = {}, known
         else:
             taken = cells[winner] if winner else {}
             equal = {name: cell for name, cell in known.items() if name in taken and encoded(taken[name][2]) == encoded(cell[2])}
-            visible = {name: cell for name, cell in known.items() if name not in taken}
-            hidden = {name: cell for name, cell in known.items() if name in taken and name not in equal}
+            visible = {name: cell for name, cell in known.items() if name not in taken and not is_open(name, cell)}
+            hidden = {name: cell for name, cell in known.items() if name not in visible and name not in equal}
             _stamp(kind, stamps, f"{number}=", equal, default=_NEVER, shown=shown)
             default = _NEVER
         _stamp(kind, stamps, f"{number}@" if engine_id else f"{number}", visible, default=default, shown=shown)
@@ -56,6 +75,7 @@ def to_line(kind: Kind, identity: Identity, cells: Cells) -> dict[str, Any]:
     if kind.nested:
         line["attempts"] = attempts
         line |= {"duplicates": list(seen.duplicates)} if seen.duplicates else {}
+        line |= {"open": list(seen.open)} if seen.open else {}
     else:
         line |= attempts[0] if attempts else {}
     return line | ({"stamps": stamps} if stamps else {}) | ({"also": also} if also else {})
@@ -69,6 +89,7 @@ def from_line(kind: Kind, line: Mapping[str, Any]) -> Cells:
     stamps = line.pop("stamps", {})
     also = line.pop("also", ())
     duplicates = line.pop("duplicates", ())
+    open_launches = line.pop("open", ()) if kind.nested else ()
     line.pop("v", None)
     for name in kind.identity:
         line.pop(name)
@@ -86,7 +107,9 @@ def from_line(kind: Kind, line: Mapping[str, Any]) -> Cells:
             _unstamp(kind, cells, (number, engine_id), rest, stamps.get(f"{number}@", ()), default=default)
             _unstamp(kind, cells, (number, ""), members, stamps.get(f"{number}=", ()), default=None)
     for fact in also:
-        learn_fact(kind, cells, attempt=fact["attempt"], at=fact["at"], values=fact["values"], about={})
+        learn_attempt(kind, cells, attempt=fact["attempt"], at=fact["at"], values=fact["values"])
+    for launch in open_launches:
+        learn_open(cells, launch)
     for engine_id in set(duplicates) - {group[1] for group in cells}:
         cells.setdefault((max(attempts, default=1), engine_id), {})
     return cells

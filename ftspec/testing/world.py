@@ -150,7 +150,7 @@ class Run:
         sim = self.sim
         with MemoryState(self.clone).lock(self.name) as real:
             writer = Disk(real, self)
-            options = ApplyOptions(wait=self.mishap.wait, keep_going=self.mishap.keep_going, ftspec_version="0")
+            options = ApplyOptions(wait=self.mishap.wait, keep_going=self.mishap.keep_going, ftspec_version="0", run=self.name)
             engines: dict[str, Engine] = {"sim": self.engine}
             spec = sim.wanted.spec
             try:

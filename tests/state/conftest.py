@@ -23,6 +23,7 @@ ATTEMPT = maybe(
         "status": st.sampled_from([status.value for status in JobStatus]),
         "engine_job_id": st.sampled_from(["ftjob-a", "ftjob-b", "ftjob-c"]),
         "created_at": TIMES,
+        "launch": st.sampled_from(["run-x", "run-y"]),
         "raw_status": st.sampled_from(["queued", "läuft"]),
         "seed": st.integers(0, 1),
         "cost": st.sampled_from([1, 1.0, 2.5]),

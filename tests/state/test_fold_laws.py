@@ -9,7 +9,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftspec.state.base import Fact
+from ftspec.record import JobStatus
+from ftspec.state.base import Fact, JobFact
 from ftspec.state.basefile import BASE_FILES, read_base
 from ftspec.state.fold import KINDS, view
 from ftspec.state.ledger import Ledger, fold
@@ -110,3 +111,20 @@ def test_folding_records_gives_the_same_records(facts):
     again = fold(base=[*state.jobs.values(), *state.evals.values()])
     assert again.jobs == state.jobs
     assert again.evals == state.evals
+
+
+@given(FACTS)
+@settings(max_examples=250)
+def test_a_launch_is_open_until_a_fact_of_its_own_says_what_became_of_it(facts):
+    """Jobs, refusals and absences of other launches of the same attempt settle nothing, in whatever order they are learned."""
+    begun, settled = set(), set()
+    for fact in facts:
+        if isinstance(fact, JobFact) and fact.attempt and fact.values.get("launch"):
+            outcome = fact.values.get("engine_job_id") or fact.values.get("status") not in {None, "intent"}
+            (settled if outcome else begun).add((fact.key, fact.attempt, fact.values["launch"]))
+    for record in fold(facts).jobs.values():
+        shown = {(record.key, one.attempt, one.launch) for one in record.open}
+        assert shown == {one for one in begun - settled if one[0] == record.key}
+        for attempt in record.attempts:
+            if attempt.engine_job_id is None and any(one.attempt == attempt.number for one in record.open):
+                assert attempt.status is JobStatus.INTENT

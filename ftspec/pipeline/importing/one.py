@@ -116,7 +116,7 @@ def absent(project: Project, word: str, *, by: str | None = None) -> RecordedJob
     with state_of(project, load(project).spec).lock("import --absent") as writer:
         state = writer.read()
         records = [state.jobs[key] for key in select_records([word], state)]
-        open_ones = [record for record in records if record.in_doubt] or records
+        open_ones = [record for record in records if record.doubtful] or records
         if len(open_ones) != 1:
             raise _several(word, [record.address for record in open_ones])
         mark_absent(open_ones[0], writer=writer, clock=SystemClock(), by=by)
@@ -268,10 +268,11 @@ class _Importer:
         from ftspec.executor.doubt import import_job
 
         record = self._target.record
-        if record is not None and any(attempt.engine_job_id == job.id for attempt in record.attempts):
+        doubtful = record is not None and record.doubtful
+        if record is not None and not doubtful and any(attempt.engine_job_id == job.id for attempt in record.attempts):
             await self._refresh()
             return self._result(job, known_before=True)
-        if record is not None and record.status.bought and not record.forgotten and not force:
+        if record is not None and record.status.bought and not doubtful and not record.forgotten and not force:
             raise NotThisJob(
                 f"`{printable(self._target.address)}` has a job already: {record.last.engine_job_id}, {record.status.value}",
                 help="to record this one beside it, as a further attempt: add --force",
