@@ -84,7 +84,7 @@ class DigestCache:
                     if file.stamp != stamp:
                         return None
             value = msgspec.json.decode(entry.value, type=kind)
-        except (OSError, msgspec.MsgspecError, BadFile):
+        except (OSError, ValueError, RecursionError, BadFile):
             return None
         self.hits += 1
         return value

@@ -112,7 +112,7 @@ class SampleStore:
         """Return what a run is about, or `None` where there is no such run here."""
         try:
             return msgspec.json.decode((self.folder / key / "run.json").read_bytes(), type=RunHeader)
-        except (FileNotFoundError, msgspec.DecodeError):
+        except (FileNotFoundError, ValueError, RecursionError):
             return None
 
     def samples(self, key: str) -> Iterator[Sample]:

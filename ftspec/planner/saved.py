@@ -121,7 +121,7 @@ def load(content: bytes) -> SavedPlan:
     """Return the saved plan. Raises `NotAPlan`."""
     try:
         saved = msgspec.json.decode(content, type=SavedPlan)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise NotAPlan(f"this is not a saved plan: {printable(str(error))}", help="make one with `ftspec plan -o FILE`") from None
     if saved.format_version.partition(".")[0] != FORMAT_VERSION.partition(".")[0]:
         made_by = printable(saved.ftspec_version)
