@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -61,7 +61,7 @@ class Wish:
 def collect_calls(calls: Iterable[Call | Skipped], wish: Wish, *, provenance: Mapping[str, Any]) -> Outcome:
     """Write the dataset and its provenance (`FtspecError`: a file is in the way, or no call was kept)."""
     outcome = Outcome()
-    with _Writers(wish) as writers:
+    with _not_too_deep(), _Writers(wish) as writers:
         seen: set[bytes] = set()
         canonical_of = RowReader().canonical
         for one in calls:
@@ -92,6 +92,14 @@ def collect_calls(calls: Iterable[Call | Skipped], wish: Wish, *, provenance: Ma
     return outcome
 
 
+@contextlib.contextmanager
+def _not_too_deep() -> Iterator[None]:
+    try:
+        yield
+    except RecursionError:
+        raise FtspecError("a record is nested too deeply to be read", help="take it out of the file") from None
+
+
 def _wanted(one: Call | Skipped, wish: Wish, outcome: Outcome) -> dict[str, Any] | None:
     if isinstance(one, Skipped):
         outcome.skipped[one.reason] += 1
@@ -110,7 +118,7 @@ def _wanted(one: Call | Skipped, wish: Wish, outcome: Outcome) -> dict[str, Any]
 
 def _note(call: Call, outcome: Outcome) -> None:
     if call.model:
-        outcome.models[call.model] += 1
+        outcome.models[printable(call.model)] += 1
     if call.time:
         outcome.first = min(outcome.first or call.time, call.time)
         outcome.last = max(outcome.last or call.time, call.time)

@@ -10,20 +10,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ftspec.data.importers.base import FAILED, NOT_A_CALL, Call, Importer, Record, Skipped, call_or_skip
-from ftspec.data.importers.normal import mapping, messages_of, numbers, parsed, text_or_none, texts, time_of, tools_of
+from ftspec.data.importers.normal import mapping, messages_of, numbers, objects, parsed, text_or_none, texts, time_of, tools_of
 
 
 def read(records: Iterable[Record]) -> Iterator[Call | Skipped]:
     """Yield the generations of an export."""
     for record in records:
         observations = parsed(record.get("observations"))
-        if isinstance(observations, list) and observations and isinstance(observations[0], Mapping):
+        if any(objects(observations)):
             trace = mapping(record.get("trace")) or dict(record)
             scores = _scores(record.get("scores")) | _scores(trace.get("scores"))
-            for one in observations:
+            for one in objects(observations):
                 yield _call(one, trace=trace, scores=scores)
         elif "data" in record and isinstance(record["data"], list):
-            yield from (_call(one, trace={}, scores={}) for one in record["data"] if isinstance(one, Mapping))
+            yield from (_call(one, trace={}, scores={}) for one in objects(record["data"]))
         else:
             yield _call(record, trace={}, scores={})
 
@@ -32,7 +32,7 @@ def _scores(value: Any) -> dict[str, float]:
     """Return scores by name: exports have a list of score objects, or an object of lists or numbers."""
     value = parsed(value)
     if isinstance(value, list):
-        found = {str(one.get("name")): one.get("value") for one in value if isinstance(one, Mapping)}
+        found = {str(one.get("name")): one.get("value") for one in objects(value)}
         return numbers(found)
     if isinstance(value, Mapping):
         return numbers({name: one[0] if isinstance(one, list) and one else one for name, one in value.items()})

@@ -8,22 +8,43 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ftspec.fingerprint import canonical_json
 
 _ROLES = {"human": "user", "ai": "assistant", "model": "assistant", "bot": "assistant", "chat": "user"}
+_HALF = re.compile("[\ud800-\udfff]")
 _KEPT = ("role", "content", "name", "tool_calls", "tool_call_id", "function_call")
 _TYPES = {"HumanMessage": "user", "AIMessage": "assistant", "SystemMessage": "system", "ToolMessage": "tool", "FunctionMessage": "function"}
+
+
+def decoded(text: str | bytes) -> Any:
+    """Return the JSON value of a text as any reader takes it (`ValueError`).
+
+    Python writes `NaN` and half surrogate pairs, which JSON does not have: they become null and U+FFFD.
+    """
+    try:
+        text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
+        value = json.loads(text, parse_constant=lambda _: None, parse_float=_finite)
+        return json.loads(_HALF.sub("\ufffd", json.dumps(value, ensure_ascii=False))) if "\\ud" in text.lower() else value
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _finite(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
 
 
 def parsed(value: Any) -> Any:
     """Return a JSON value that may have been written as text; other texts stay as they are."""
     if isinstance(value, str) and value.lstrip()[:1] in {"{", "["}:
         try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
+            return decoded(value)
+        except ValueError:
             return value
     return value
 
@@ -76,7 +97,7 @@ def _message(value: Mapping[str, Any], *, role: str, reasoning: bool) -> list[di
     made = {key: value[key] for key in _KEPT if value.get(key) is not None}
     made["role"] = _ROLES.get(str(given), str(given)) if given else role
     if "tool_calls" in made:
-        made["tool_calls"] = [_tool_call(call) for call in made["tool_calls"] if isinstance(call, Mapping)]
+        made["tool_calls"] = [_tool_call(call) for call in objects(made["tool_calls"])]
         if not made["tool_calls"]:
             del made["tool_calls"]
     made.setdefault("content", None)
@@ -124,10 +145,7 @@ def _grouped(value: Mapping[str, Any], *, reasoning: bool) -> list[dict[str, Any
     calls: list[dict[str, Any]] = []
     thoughts: list[str] = []
     responses: list[dict[str, Any]] = []
-    parts = value.get("parts")
-    for part in parts if isinstance(parts, list) else []:
-        if not isinstance(part, Mapping):
-            continue
+    for part in objects(value.get("parts")):
         match part.get("type"):
             case "text":
                 content.append({"type": "text", "text": str(part.get("content", part.get("text", "")))})
@@ -187,10 +205,13 @@ def time_of(value: Any) -> str | None:
             return None
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=dt.UTC)
-        return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        try:
+            return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
+        except OverflowError:  # the first and the last day that there is
+            return None
+    seconds = float_of(value)
+    if seconds is None:
         return None
-    seconds = float(value)
     for scale in (1e9, 1e6, 1e3):
         if seconds > 1e11 * scale / 1e3:
             seconds /= scale
@@ -212,6 +233,27 @@ def texts(value: Any) -> tuple[str, ...]:
     return tuple(one for one in value if isinstance(one, str)) if isinstance(value, list) else ()
 
 
+def float_of(value: Any) -> float | None:
+    """Return a finite number, maybe written as text; `None` for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def items(value: Any) -> list[Any]:
+    """Return a list; empty for anything else."""
+    return value if isinstance(value, list) else []
+
+
+def objects(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield the objects of a list."""
+    return (one for one in items(value) if isinstance(one, Mapping))
+
+
 def mapping(value: Any) -> dict[str, Any]:
     """Return a JSON object, maybe written as text; empty for anything else."""
     value = parsed(value)
@@ -223,6 +265,7 @@ def numbers(value: Any) -> dict[str, float]:
     found = {}
     for name, one in mapping(value).items():
         number = one.get("avg", one.get("value", one.get("score"))) if isinstance(one, Mapping) else one
-        if isinstance(number, (bool, int, float)):
-            found[str(name)] = float(number)
+        figure = float(number) if isinstance(number, bool) else float_of(number) if isinstance(number, (int, float)) else None
+        if figure is not None:
+            found[str(name)] = figure
     return found

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ftspec.data.importers.base import FAILED, NO_PROMPT, NOT_A_CALL, Call, Importer, Record, Skipped, call_or_skip
-from ftspec.data.importers.normal import mapping, messages_of, parsed, text_or_none, time_of, tools_of
+from ftspec.data.importers.normal import float_of, items, mapping, messages_of, objects, parsed, text_or_none, time_of, tools_of
 
 _OPERATIONS = {"chat", "text_completion", "generate_content", None}
 _ERROR = 2
@@ -30,14 +30,14 @@ def value_of(value: Any) -> Any:
     match value:
         case {"stringValue": text}:
             return text
-        case {"intValue": number}:
+        case {"intValue": int() | str() as number} if re.fullmatch(r"-?[0-9]{1,30}", str(number)):
             return int(number)
         case {"doubleValue": number}:
-            return float(number)
+            return float_of(number)
         case {"boolValue": flag}:
             return bool(flag)
         case {"arrayValue": array}:
-            return [value_of(one) for one in mapping(array).get("values", [])]
+            return [value_of(one) for one in items(mapping(array).get("values"))]
         case {"kvlistValue": pairs}:
             return attributes_of(mapping(pairs).get("values", []))
         case _:
@@ -58,10 +58,10 @@ def _spans(record: Record) -> Iterator[Mapping[str, Any]]:
     groups = (("resourceSpans", "scopeSpans", "spans"), ("resourceLogs", "scopeLogs", "logRecords"))
     found = False
     for outer, middle, inner in groups:
-        for resource in record.get(outer) or ():
-            for scope in resource.get(middle) or ():
+        for resource in objects(record.get(outer)):
+            for scope in objects(resource.get(middle)):
                 found = True
-                yield from (one for one in scope.get(inner) or () if isinstance(one, Mapping))
+                yield from objects(scope.get(inner))
     if not found and "attributes" in record:
         yield record
 
@@ -76,17 +76,19 @@ def read(records: Iterable[Record]) -> Iterator[Call | Skipped]:
 def _call(span: Mapping[str, Any]) -> Call | Skipped:
     attributes = attributes_of(span.get("attributes"))
     scores: dict[str, float] = {}
-    for event in span.get("events") or ():
-        inner = attributes_of(event.get("attributes")) if isinstance(event, Mapping) else {}
-        if "gen_ai.evaluation.name" in inner and isinstance(inner.get("gen_ai.evaluation.score.value"), (int, float)):
-            scores[str(inner["gen_ai.evaluation.name"])] = float(inner["gen_ai.evaluation.score.value"])
+    for event in objects(span.get("events")):
+        inner = attributes_of(event.get("attributes"))
+        score = float_of(inner.get("gen_ai.evaluation.score.value"))
+        if "gen_ai.evaluation.name" in inner and score is not None:
+            scores[str(inner["gen_ai.evaluation.name"])] = score
         attributes.update({key: inner[key] for key in (*_CONTENT, "gen_ai.tool.definitions") if key in inner})
     flat = _openinference(attributes)
-    is_call = any(key in attributes for key in _CONTENT) or flat or attributes.get("gen_ai.operation.name") in _OPERATIONS - {None}
-    if not is_call or attributes.get("gen_ai.operation.name") not in _OPERATIONS:
+    operation = attributes.get("gen_ai.operation.name")
+    is_call = any(key in attributes for key in _CONTENT) or flat or operation is not None
+    if not is_call or not isinstance(operation, str | None) or operation not in _OPERATIONS:
         return NOT_A_CALL
     status = span.get("status")
-    if isinstance(status, Mapping) and status.get("code") in {_ERROR, "STATUS_CODE_ERROR", "ERROR"}:
+    if isinstance(status, Mapping) and status.get("code") in (_ERROR, "STATUS_CODE_ERROR", "ERROR"):
         return FAILED
     system = messages_of(attributes.get("gen_ai.system_instructions"), role="system")
     asked = system + (flat["input"] if flat else messages_of(attributes.get("gen_ai.input.messages")))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
+from ftspec.data.importers.normal import decoded
 from ftspec.diagnostics import FtspecError
 from ftspec.printable import printable
 
@@ -26,10 +27,12 @@ def records_of(path: Path) -> Iterator[dict[str, Any]]:
         with path.open("rb") as file:
             stream: IO[bytes] = cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if path.suffix == ".gz" else file
             yield from _records(stream, path)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise Unreadable(f"`{printable(path.name)}` cannot be read ({getattr(error, 'strerror', None) or 'not gzip'})") from error
     except UnicodeDecodeError as error:
         raise Unreadable(f"`{printable(path.name)}` is not UTF-8") from error
+    except csv.Error as error:
+        raise Unreadable(f"`{printable(path.name)}` is not CSV ({error})") from error
 
 
 def _records(stream: IO[bytes], path: Path) -> Iterator[dict[str, Any]]:
@@ -61,15 +64,15 @@ def _first_line(stream: IO[bytes]) -> bytes | None:
 
 def _decoded(line: bytes) -> Any:
     try:
-        return json.loads(line)
+        return decoded(line)
     except ValueError:
         return None
 
 
 def _whole(data: bytes, path: Path) -> Any:
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
+        return decoded(data)
+    except ValueError as error:
         raise Unreadable(f"`{printable(path.name)}` is neither JSON Lines nor JSON") from error
 
 

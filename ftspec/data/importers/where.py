@@ -77,5 +77,5 @@ def _holds(value: Any, sign: str, wanted: str) -> bool:
         value = "true" if value else "false"
     try:
         return _COMPARE[sign](float(value), float(wanted))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return _COMPARE[sign](str(value), wanted)
