@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ftspec.diagnostics import FtspecError
 from ftspec.evals.template import MissingField, Reference, Template
+from ftspec.printable import printable
 
 if TYPE_CHECKING:
     from ftspec.engines.base import ChatAnswer
@@ -83,8 +84,8 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        """`path: message`."""
-        return f"{self.path}: {self.message}" if self.path else self.message
+        """`path: message`, as it may be shown."""
+        return printable(f"{self.path}: {self.message}" if self.path else self.message)
 
 
 class Grader(BaseModel, abc.ABC):
@@ -179,7 +180,7 @@ def parse(definition: Mapping[str, Any]) -> tuple[Grader | None, list[Problem]]:
         return None, [Problem("type", f"which grader? one of {_listed(shipped_types())}")]
     cls = grader_type(kind)
     if cls is None:
-        return None, [Problem("type", f"`{kind}` is not a grader; there are {_listed(shipped_types())}")]
+        return None, [Problem("type", f"`{printable(kind)}` is not a grader; there are {_listed(shipped_types())}")]
     try:
         grader = cls.model_validate(dict(definition))
     except ValidationError as invalid:
@@ -196,7 +197,7 @@ def check_definition(name: str, definition: Mapping[str, Any], *, profile: Profi
     grader, problems = parse(definition)
     if profile is not None and grader is not None and profile.graders and grader.type not in profile.graders:
         problems.append(Problem("type", f"`{profile.name}` accepts {_listed(profile.graders)}, not `{grader.type}`"))
-    return [f"{name}.{problem}" if problem.path else f"{name}: {problem}" for problem in problems]
+    return [f"{printable(name)}.{problem}" if problem.path else f"{printable(name)}: {problem}" for problem in problems]
 
 
 def _problem(error: Any, cls: type[Grader]) -> Problem:

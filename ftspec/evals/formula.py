@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ftspec.diagnostics import FtspecError
+from ftspec.printable import printable
 
 _LONGEST: Final = 2000
 _BINARY: Final[Mapping[type[ast.operator], Callable[[Any, Any], Any]]] = {
@@ -79,7 +80,7 @@ def _parsed(text: str) -> ast.expr:
         tree = ast.parse(text.strip().replace("^", "**"), mode="eval").body
         _check(tree)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        msg = f"`{text}` is not a formula; it may use numbers, names, + - * / ^, parentheses and {', '.join(FUNCTIONS)}"
+        msg = f"`{printable(text)}` is not a formula; it may use numbers, names, + - * / ^, parentheses and {', '.join(FUNCTIONS)}"
         raise FormulaError(msg) from None
     return tree
 

@@ -24,6 +24,7 @@ from ftspec.evals.money import Money
 from ftspec.evals.result import EvalResult, Status, Summary, summarise
 from ftspec.evals.samples import GradeRecord, Run, RunHeader, Sample, SampleStore
 from ftspec.fingerprint import digest
+from ftspec.printable import printable
 
 if TYPE_CHECKING:
     from ftspec.evals.runner import EvalTask, RunOptions
@@ -175,8 +176,8 @@ def read_output(path: Path) -> HarnessOutput:
         found = msgspec.json.decode(path.read_bytes(), type=HarnessOutput)
     except FileNotFoundError:
         raise FtspecError("the program wrote nothing into `FTSPEC_OUTPUT`") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise FtspecError(f"what the program wrote into `FTSPEC_OUTPUT` is not a result: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise FtspecError(f"what the program wrote into `FTSPEC_OUTPUT` is not a result: {printable(str(error))}") from None
     if not found.samples and not found.scores:
         raise FtspecError("the program reports neither samples nor scores")
     return found

@@ -8,13 +8,17 @@ that `inspect view` and its data frames open them.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import BaseModel, ValidationError
+
 from ftspec.diagnostics import FtspecError
+from ftspec.printable import printable
 
 if TYPE_CHECKING:
     from ftspec.evals.harness_run import HarnessOutput
@@ -25,6 +29,28 @@ if TYPE_CHECKING:
 _LETTERS: Final = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
 _STOPS: Final[Mapping[str, Any]] = {"stop": "stop", "length": "max_tokens", "tool_calls": "tool_calls", "content_filter": "content_filter"}
 _SAMPLING: Final = ("temperature", "top_p", "max_tokens", "seed")
+
+
+class _Score(BaseModel):
+    value: Any = None
+
+
+class _Sample(BaseModel):
+    id: str | int
+    epoch: int = 1
+    scores: dict[str, _Score] | None = None
+    output: dict[str, Any] | None = None
+    target: Any = None
+    input: Any = None
+    error: dict[str, Any] | None = None
+
+
+class _Log(BaseModel):
+    """What is read of a log; Inspect may add whatever it likes."""
+
+    status: str
+    error: dict[str, Any] | None = None
+    samples: list[_Sample] | None = None
 
 
 def inspect_command(given: DesiredEval, *, model: str, logs: Path) -> list[str]:
@@ -49,30 +75,34 @@ def read_log(folder: Path) -> HarnessOutput:
     paths = sorted(folder.glob("*.json"))
     if not paths:
         raise FtspecError("Inspect wrote no log; see `harness.log` beside the samples")
-    log = json.loads(paths[-1].read_bytes())
-    if log.get("status") != "success":
-        message = str((log.get("error") or {}).get("message", log.get("status")))
-        raise FtspecError(f"the Inspect task failed: {message[:300]}")
-    return HarnessOutput(samples=[_read_sample(one) for one in log.get("samples") or ()])
+    try:
+        log = _Log.model_validate_json(paths[-1].read_bytes())
+    except ValidationError as wrong:
+        first = wrong.errors(include_url=False, include_input=False)[0]
+        place = printable(".".join(map(str, first["loc"])))
+        raise FtspecError(f"this is not a log of Inspect: {place}: {printable(first['msg'])}") from None
+    if log.status != "success":
+        message = (log.error or {}).get("message") or log.status
+        raise FtspecError(f"the Inspect task failed: {printable(str(message)[:300])}")
+    return HarnessOutput(samples=[_read_sample(one) for one in log.samples or ()])
 
 
-def _read_sample(one: Mapping[str, Any]) -> Any:
+def _read_sample(one: _Sample) -> Any:
     from ftspec.evals.harness_run import HarnessSample
 
     scores: dict[str, float | bool | None] = {}
-    for name, score in (one.get("scores") or {}).items():
-        value = score.get("value")
+    for name, score in (one.scores or {}).items():
+        value = score.value
         parts = {f"{name}.{part}": inner for part, inner in value.items()} if isinstance(value, dict) else {name: value}
         scores |= {part: _score(inner) for part, inner in parts.items()}
-    error = one.get("error")
     return HarnessSample(
-        id=one["id"],
-        epoch=int(one.get("epoch", 1)),
+        id=one.id,
+        epoch=one.epoch,
         scores=scores,
-        output=str((one.get("output") or {}).get("completion") or ""),
-        reference=_text(one.get("target")),
-        question=_text(one.get("input")),
-        error=str(error.get("message", "failed"))[:300] if isinstance(error, dict) else None,
+        output=str((one.output or {}).get("completion") or ""),
+        reference=_text(one.target),
+        question=_text(one.input),
+        error=str(one.error.get("message", "failed"))[:300] if one.error is not None else None,
     )
 
 
@@ -82,7 +112,10 @@ def _score(value: Any) -> float | bool | None:
         if value in {"C", "I"}:
             return value == "C"
         return _LETTERS.get(value)
-    return value if isinstance(value, (int, float)) else None
+    try:
+        return value if isinstance(value, (int, float)) and math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 def _text(value: Any) -> str:

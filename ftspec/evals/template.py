@@ -14,6 +14,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from ftspec.printable import printable
+
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema
@@ -129,7 +131,7 @@ def _literal(text: str) -> str:
 
 def _reference(text: str) -> Reference:
     if not _PATH.match(text):
-        msg = f"`{{{{{text}}}}}` is not a reference; write `{{{{item.field}}}}` or `{{{{sample.output_text}}}}`"
+        msg = f"`{{{{{printable(text)}}}}}` is not a reference; write `{{{{item.field}}}}` or `{{{{sample.output_text}}}}`"
         raise ValueError(msg)
     reference = Reference(text)
     namespace, *path = reference.steps
