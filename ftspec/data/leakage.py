@@ -206,7 +206,7 @@ def prompt_key(value: Any, form: Format) -> int | None:
     else:
         prompt = form.prompt(value)
         if isinstance(prompt, list):
-            prompt = [one for one in prompt if not (isinstance(one, dict) and one.get("role") in {"system", "developer"})]
+            prompt = [one for one in prompt if not (isinstance(one, dict) and one.get("role") in ("system", "developer"))]
     return hash64(sorted_json(prompt)) if prompt else None
 
 

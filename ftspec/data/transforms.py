@@ -92,11 +92,11 @@ def _problem(kind: str, one: Mapping[str, Any]) -> str | None:
     match kind:
         case "system_prompt" if ("file" in one) == ("text" in one):
             return "needs `file` or `text`"
-        case "system_prompt" if one.get("when", "always") not in {"always", "missing"}:
+        case "system_prompt" if one.get("when", "always") not in ("always", "missing"):
             return "takes `when: always` or `when: missing`"
         case "drop" if not (isinstance(one.get("fields"), list) and all(isinstance(name, str) for name in one["fields"])):
             return "needs `fields`, a list of names"
-        case "dedupe" if one.get("by", "row") not in {"row", "prompt"}:
+        case "dedupe" if one.get("by", "row") not in ("row", "prompt"):
             return "takes `by: row` or `by: prompt`"
         case "sample" if len(one.keys() & {"n", "fraction", "first"}) != 1:
             return "needs one of `n`, `fraction` and `first`"

@@ -117,7 +117,7 @@ async def _refused(request: Request, refusal: Exception) -> Response:
     """Return the protocol's form of a refusal: ours, or the router's (it knows two)."""
     if isinstance(refusal, ApiError):
         return refusal.response()
-    url = f"{request.method} {request.url.path[:200]}"
+    url = f"{request.method} {request.scope['path'][:200]}"
     if isinstance(refusal, HTTPException) and refusal.status_code == 405:
         allowed = ", ".join(sorted((refusal.headers or {}).get("Allow", "").split(", ")))
         return ApiError(405, f"Not allowed to {url}.", code="method_not_allowed", headers={"allow": allowed}).response()

@@ -210,7 +210,7 @@ class OrphanToolMessage(RowCheck):
             open_calls: set[str] = set()
             for message in messages_of(given):
                 open_calls |= {call["id"] for call in calls_of(message) if isinstance(call.get("id"), str)}
-                if role_of(message) == "tool" and message.get("tool_call_id") not in open_calls:
+                if role_of(message) == "tool" and str(message.get("tool_call_id")) not in open_calls:
                     yield "a `tool` message answers no earlier call"
 
 

@@ -108,7 +108,7 @@ def settings_of(method: str, hyperparameters: Mapping[str, Any]) -> dict[str, An
 def slug(text: str, *, taken: Iterable[str] = ()) -> str:
     """Return a name that an experiment or dataset may have, and that nobody has yet."""
     cleaned = re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")[:48] or "jobs"
-    cleaned = cleaned if NAME.match(cleaned) else f"x-{cleaned}"
+    cleaned = cleaned if NAME.match(cleaned) and scalar(cleaned) == cleaned else f"x-{cleaned}"  # `true` is no name in YAML
     used = set(taken)
     return next(name for name in (cleaned, *(f"{cleaned}-{i}" for i in range(2, len(used) + 3))) if name not in used)
 
