@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,7 @@ class LocalTrainer:
         self._reconciler = Reconciler(self._root, settings, self._executor, now=now)
         self._sweeper = Sweeper(self._reconciler.sweep)
         self._python = settings.python or sys.executable
+        self._asking = threading.Lock()
         threads = settings.cpus or max(1, (os.cpu_count() or 1) // 2)
         self._answerer = Answerer(self._python, threads=threads, log_file=self._root / "answers.log")
 
@@ -96,7 +98,8 @@ class LocalTrainer:
 
     def facts(self, name: str) -> Facts:
         """Return what the training environment says about a base."""
-        return ask(self._base(name), python=self._python, cache=self._root / "probes")
+        with self._asking:  # the second one to ask finds what the first one was told
+            return ask(self._base(name), python=self._python, cache=self._root / "probes")
 
     def submit(self, job: TrainingJob) -> None:
         """Take a new job."""
