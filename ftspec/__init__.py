@@ -7,9 +7,10 @@ so that `import ftspec` costs nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # `typing` takes longer to import than all of this
 if TYPE_CHECKING:
+    from typing import Any
+
     from ftspec.data.collect import collect as collect
     from ftspec.diagnostics import FtspecError as FtspecError
     from ftspec.pipeline.planning import PlanOptions as PlanOptions

@@ -7,7 +7,6 @@ commands through the entry point group `ftspec.commands`.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +102,3 @@ def group() -> None:
 
 _with_blocks(group)
 
-
-def main(args: list[str] | None = None) -> None:
-    """Run the command line and leave with the exit code of DESIGN section 10."""
-    from ftspec.cli import _console
-
-    sys.exit(_console.run(group, args))

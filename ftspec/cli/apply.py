@@ -65,6 +65,7 @@ def command(  # noqa: PLR0913 click passes each option
         ftspec apply plan.json
     """
     from ftspec.cli._data._progress import bar
+    from ftspec.executor.interrupt import leave_on_signals
     from ftspec.executor.result import ApplyOptions
     from ftspec.pipeline.applying import ApplyRequest, apply
 
@@ -75,7 +76,8 @@ def command(  # noqa: PLR0913 click passes each option
         allow_code=allow_code,
     )
     approve = functools.partial(_approve, auto=auto_approve or plan_file is not None, quiet=as_json)
-    applied = apply(project, request, approve=approve, progress=_progress, watch=bar)
+    with leave_on_signals():
+        applied = apply(project, request, approve=approve, progress=_progress, watch=bar)
     _show(applied, as_json=as_json)
     _console.stop(applied.exit_code)
 
