@@ -8,12 +8,13 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from ftspec.data.checks.base import Setting
+from ftspec.data.checks.whole import NoEval
 from ftspec.data.limits import limits, setting_for
 from ftspec.data.tokens import choose
+from ftspec.diagnostics import Diagnostic
 
 if TYPE_CHECKING:
     from ftspec.actions import DatasetFacts
-    from ftspec.diagnostics import Diagnostic
     from ftspec.experiment import Spec
     from ftspec.profile import Profile
 
@@ -106,6 +107,23 @@ def spec_limits(spec: Spec, facts: Mapping[str, DatasetFacts], profiles: Mapping
                 )
                 found.update(dict.fromkeys(told))
     return list(found)
+
+
+def unmeasured(spec: Spec) -> list[Diagnostic]:
+    """Return the experiments that no eval measures."""
+    measured = {job.experiment for job in spec.jobs if job.evals}
+    first = {job.experiment: job for job in reversed(spec.jobs)}
+    return [
+        Diagnostic(
+            code=NoEval.code,
+            severity=NoEval.severity,
+            message=f"no eval measures what experiment `{name}` makes",
+            help=NoEval.help,
+            at=job.origin.place("name", job.axes) if job.origin is not None else None,
+        )
+        for name, job in reversed(first.items())
+        if name not in measured
+    ]
 
 
 def contexts_of(spec: Spec, name: str, profiles: Mapping[str, Profile]) -> dict[str, int]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -13,56 +11,10 @@ from ftspec.cli import _console, group
 KEY = "not-a-real-key"
 
 
-class Moderation(BaseHTTPRequestHandler):
-    """An engine that flags texts with the words `hurt` and `insult`; its first answer is always "later"."""
-
-    wbufsize = -1
-
-    def log_message(self, *args):
-        pass
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.asked.append((self.path, self.headers["Authorization"], body))
-        self.server.times += 1
-        if self.server.times == 1:
-            self.send_response(429)
-            self.send_header("retry-after", "0")
-            answer = {"error": {"message": "later", "type": "requests", "code": "rate_limit_exceeded"}}
-        elif self.server.silent:
-            self.send_response(404)
-            answer = {"error": {"message": f"unknown address for {KEY}", "type": "invalid_request_error", "code": "unknown_url"}}
-        else:
-            self.send_response(200)
-            answer = {"id": "modr-1", "model": "m", "results": [self.result(text) for text in body["input"]]}
-        data = json.dumps(answer).encode()
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    @staticmethod
-    def result(text):
-        categories = {"violence": "hurt" in text, "harassment/threatening": "insult" in text, "hate": False}
-        return {"flagged": any(categories.values()), "categories": categories, "category_scores": {}}
-
-
 @pytest.fixture
-def server():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Moderation)
-    server.asked, server.times, server.silent = [], 0, False
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-@pytest.fixture
-def project(folder, server, chat, monkeypatch):
+def project(folder, moderation_server, chat, monkeypatch):
     monkeypatch.setenv("FTSPEC_OURS_KEY", KEY)
-    address = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    address = f"http://127.0.0.1:{moderation_server.server_address[1]}/v1"
     spec = [
         "ftspec: 1",
         f"engines: {{ours: {{type: openai-compatible, base_url: '{address}', api_key_env: FTSPEC_OURS_KEY}}}}",
@@ -84,43 +36,43 @@ def told(capsys):
     return {one["message"]: (one["count"], one["at"]["line"]) for one in found if one["code"] == "flagged-content"}
 
 
-def test_flagged_rows_are_told_by_category_and_line(project, server, capsys):
+def test_flagged_rows_are_told_by_category_and_line(project, moderation_server, capsys):
     """Every text is asked about once, in batches, with a retry when told so; long ones in pieces."""
     assert run(project, "--moderation", "ours") == 0
     assert told(capsys) == {
         "the moderation of `ours` flags a text as `violence`": (3, 4),
         "the moderation of `ours` flags a text as `harassment/threatening`": (1, 41),
     }
-    answered = server.asked[1:]
+    answered = moderation_server.asked[1:]
     assert {(path, key) for path, key, _ in answered} == {("/v1/moderations", f"Bearer {KEY}")}
     assert sorted(len(body["input"]) for _, _, body in answered) == [17, 32, 32]
 
 
-def test_what_is_sent_holds_no_personal_data(project, server, capsys):
+def test_what_is_sent_holds_no_personal_data(project, moderation_server, capsys):
     """An e-mail address does not leave; the text around it does."""
     run(project, "--moderation", "ours")
-    sent = json.dumps([body for _, _, body in server.asked])
+    sent = json.dumps([body for _, _, body in moderation_server.asked])
     assert ("kari@nordmann.no" in sent, "says [e-mail address]" in sent) == (False, True)
     shown = capsys.readouterr()
     assert "hurt you" not in shown.out + shown.err
 
 
-def test_nothing_is_sent_unless_asked_for(project, server):
+def test_nothing_is_sent_unless_asked_for(project, moderation_server):
     """Checks are offline; also those that look for secrets."""
     run(project, "--safety")
-    assert server.asked == []
+    assert moderation_server.asked == []
 
 
-def test_an_engine_without_moderation_is_an_error_that_shows_no_key(project, server, capsys):
+def test_an_engine_without_moderation_is_an_error_that_shows_no_key(project, moderation_server, capsys):
     """What the engine says is shown, without the key that it repeats."""
-    server.silent = True
+    moderation_server.silent = True
     assert run(project, "--moderation", "ours") == 1
     said = capsys.readouterr().err
     assert "engine `ours` does not moderate" in said
     assert KEY not in said
 
 
-def test_the_engine_must_be_one_of_the_spec(project, server, capsys):
+def test_the_engine_must_be_one_of_the_spec(project, moderation_server, capsys):
     """A name that no spec declares is refused, and so is a folder without a spec."""
     assert run(project, "--moderation", "theirs") == 1
     assert "no spec declares an engine `theirs`" in capsys.readouterr().err

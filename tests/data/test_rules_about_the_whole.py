@@ -18,10 +18,6 @@ def found(folder, dataset, **more):
     return passed, {one.code: one for one in problems}
 
 
-def tool(name):
-    return {"type": "function", "function": {"name": name, "parameters": {}}}
-
-
 def labels(chat, **counts):
     return [chat(user=f"{label} {n}", assistant=label) for label, times in counts.items() for n in range(times)]
 
@@ -33,61 +29,6 @@ def with_system(row, text="Be brief."):
 def with_image(n):
     image = {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9j/4AAQ"}}
     return {"messages": [{"role": "user", "content": [{"type": "text", "text": str(n)}, image]}, {"role": "assistant", "content": "x"}]}
-
-
-def pair(prompt, preferred, other):
-    return {
-        "input": {"messages": [{"role": "user", "content": prompt}]},
-        "preferred_output": [{"role": "assistant", "content": preferred}],
-        "non_preferred_output": [{"role": "assistant", "content": other}],
-    }
-
-
-def whole_rules(chat):
-    """Return for each rule about the whole: rows that break it, and rows that do not."""
-    plain = [chat(user=f"q {n}", assistant=f"a {n}") for n in range(60)]
-    return {
-        "duplicate-row": ([*plain, plain[0]], plain),
-        "ambiguous-prompt": ([*plain, chat(user="q 1", assistant="another")], [*plain, plain[1]]),
-        "label-skew": (labels(chat, yes=90, no=10), labels(chat, yes=60, no=40)),
-        "mixed-system": ([with_system(plain[0]), *plain[1:]], [with_system(row) for row in plain]),
-        "mixed-tools": (
-            [{**plain[0], "tools": [tool("a")]}, {**plain[1], "tools": [tool("b")]}],
-            [{**row, "tools": [tool("a")]} for row in plain],
-        ),
-        "unused-tool": ([{**plain[0], "tools": [tool("a")]}], plain),
-        "images-skipped": ([with_image(1)], plain),
-        "unknown-format": ([{"question": "a"}], plain),
-        "reversed-pair": ([pair("q", "a", "b"), pair("q", "b", "a")], [pair("q", "a", "b"), pair("p", "b", "a")]),
-        "length-bias": (
-            [pair(f"q{n}", "long answer", "short") for n in range(9)],
-            [pair(f"q{n}", "x" * (n % 2), "y" * (1 - n % 2)) for n in range(9)],
-        ),
-        "source-mix": ([{**plain[0], "source": "a"}, {**plain[1], "source": "b"}], [{**row, "source": "a"} for row in plain]),
-    }
-
-
-CODES = [
-    "duplicate-row",
-    "ambiguous-prompt",
-    "label-skew",
-    "mixed-system",
-    "mixed-tools",
-    "unused-tool",
-    "images-skipped",
-    "unknown-format",
-    "reversed-pair",
-    "length-bias",
-    "source-mix",
-]
-
-
-@pytest.mark.parametrize("code", CODES)
-def test_a_dataset_that_breaks_a_rule_is_told_and_one_beside_it_is_not(folder, chat, code):
-    """Each rule about the whole speaks for rows that break it and is silent for the others."""
-    bad, good = whole_rules(chat)[code]
-    assert code in found(folder, folder.dataset("bad", *bad))[1]
-    assert code not in found(folder, folder.dataset("good", *good))[1]
 
 
 def test_repeated_rows_are_counted_at_their_lines(folder, chat):

@@ -119,6 +119,7 @@ def _check(chosen: Targets, *, engine: str | None, method: str | None, safety: b
     if chosen.spec is not None and engine is None:
         found += uses.spec_limits(chosen.spec, facts, chosen.profiles)
         found += _leaving(chosen)
+        found += uses.unmeasured(chosen.spec)
         if leakage and not has_errors(found):
             found += _leaks(chosen)
     order = [Severity.ERROR, Severity.WARNING, Severity.INFO]

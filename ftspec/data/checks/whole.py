@@ -189,3 +189,16 @@ class WrongFormat(Check):
 
     code = "wrong-format"
     help = "use a dataset of that format, or another method"
+
+
+class NoEval(Check):
+    """No eval measures what an experiment makes.
+
+    Why: losses do not say whether a model got better at its task, and nobody looks at a hundred models by hand.
+    Told by `data check` only: planning without evals is fine while you try things.
+    Fix: declare an eval with held-out rows, and add it to `evals:` of the experiment.
+    """
+
+    code = "no-eval"
+    severity = WARNING
+    help = "declare an eval on held-out rows, and add it to `evals:` of the experiment"
