@@ -168,6 +168,8 @@ class Policy:
     allow_leakage: bool = False
     """Whether models may be measured on rows that they were trained on (told, and no error)."""
     allow_engines: tuple[str, ...] | None = None
+    distinct_suffixes: bool = False
+    """Whether a suffix that labels other training data already is an error, not a warning."""
     at: Place | None = None
 
 

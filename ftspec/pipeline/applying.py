@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftspec import __version__
-from ftspec.diagnostics import FtspecError
+from ftspec.diagnostics import FtspecError, has_errors
 from ftspec.executor.result import ApplyOptions, ApplyResult
 from ftspec.pipeline.planning import (
+    InvalidSpec,
     Loaded,
     Planned,
     PlanOptions,
@@ -137,6 +138,8 @@ async def _apply(
         planned = make_plan(project, request.options, wanted=wanted, state=state)
         if request.saved is not None:
             planned = _as_saved(request.saved, planned)
+        if has_errors(planned.diagnostics):
+            raise InvalidSpec(planned.diagnostics)
         _refuse_policy(planned.plan)
         if not planned.plan.empty:
             approve(planned)

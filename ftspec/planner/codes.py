@@ -29,6 +29,8 @@ Fix: undo the change, give the new job another address, or lift the protection."
 
 Why: people find hosted models by their suffix, and would take one for the other.
 
+With `policy: {distinct_suffixes: true}` this is an error.
+
 Fix: give each dataset its own suffix, such as `suffix: "tone-{train}"`.""",
 }
 

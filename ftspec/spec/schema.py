@@ -335,6 +335,9 @@ class PolicyBlock(Block):
     require_known_cost: bool | None = Field(None, description="Refuse jobs whose cost cannot be told.")
     allow_leakage: bool | None = Field(None, description="Let models be measured on rows that they were trained on. Default: no.")
     allow_engines: list[Text] | None = Field(None, description="Engines that may be used.")
+    distinct_suffixes: bool | None = Field(
+        None, description="Refuse a suffix that labels other training data already, in the spec or in state. Default: a warning."
+    )
 
 
 class IdentityBlock(Block):

@@ -329,5 +329,6 @@ def policy(node: Map | None, at: Place | None, engine_names: Sequence[str]) -> t
         require_known_cost=bool(node.get("require_known_cost")),
         allow_leakage=bool(node.get("allow_leakage")),
         allow_engines=tuple(allowed) if allowed is not None else None,
+        distinct_suffixes=bool(node.get("distinct_suffixes")),
         at=at,
     ), []

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from ftspec.actions import AdoptJob, ForgetJob, KeepJob, LaunchJob, Reason, UploadFile, WaitJob
+from ftspec.experiment import Policy
 from ftspec.planner.request import Observed
 from ftspec.planner.selectors import UnknownSelector
 from ftspec.record import Attempt, JobStatus, State
@@ -325,6 +326,17 @@ def test_a_suffix_that_labels_other_data_already_is_a_warning(world):
     assert later.plan(unknown).diagnostics == ()
     same = world.of(world.job("c", suffix="v1", seed=9))
     assert same.plan(bought).diagnostics == ()
+
+
+def test_policy_refuses_suffixes_that_label_other_data(world):
+    """Then an earlier record of the same job counts too: changed data needs a new suffix; what is recorded already does not."""
+    bought = world.of(world.job("a", suffix="v1")).applied()
+    strict = {"policy": Policy(distinct_suffixes=True)}
+    changed = world.of(world.job("a", suffix="v1"), datasets=(world.dataset(version=2),)).with_spec(**strict)
+    (problem,) = changed.plan(bought).diagnostics
+    assert (problem.code, problem.severity.value) == ("suffix-recorded", "error")
+    assert world.of(world.job("a", suffix="v2"), datasets=(world.dataset(version=2),)).with_spec(**strict).plan(bought).diagnostics == ()
+    assert world.of(world.job("a", suffix="v1")).with_spec(**strict).plan(bought).diagnostics == ()
 
 
 def test_the_options_that_shaped_a_plan_are_kept_with_it(world):

@@ -259,6 +259,14 @@ def test_an_engine_may_end_before_its_models(project: Project, profiles_with: Ca
     ]
 
 
+def test_policy_makes_a_shared_suffix_an_error(project: Project) -> None:
+    """As a warning it is easily missed where models are found by suffix."""
+    loaded = project.spec(
+        "policy: {distinct_suffixes: true}\nexperiments: {one: {suffix: a}, two: {suffix: a, train: data.validation, validation: null}}"
+    )
+    assert loaded.errors == ["suffix-reused: `one` and `two` share the suffix `a` but train on different data"]
+
+
 def test_an_engine_without_suffixes_says_so(project: Project, profiles_with: Callable[..., Mapping[str, Profile]]) -> None:
     """`tags` label jobs everywhere."""
     loaded = project.spec("experiments: {tone: {suffix: a}}", profiles=profiles_with("sandbox", suffix_max=None))

@@ -2,6 +2,8 @@
 
 Why: their models carry the same label, and people will take one for the other.
 
+With `policy: {distinct_suffixes: true}` this is an error.
+
 Fix: put what differs into the suffix, such as `suffix: "tone-{train}"`.
 """
 
@@ -30,7 +32,7 @@ def check(view: View) -> Iterator[Diagnostic]:
         place = view.at(other, "suffix")
         yield Diagnostic(
             code="suffix-reused",
-            severity=Severity.WARNING,
+            severity=Severity.ERROR if view.spec.policy.distinct_suffixes else Severity.WARNING,
             message=f"`{other.address}` and `{job.address}` share the suffix `{printable(job.suffix)}` but train on different data",
             at=view.at(job, "suffix"),
             help="put what differs into the suffix, such as `{train}`",
