@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 from markupsafe import Markup, escape
 
 from ftspec.address import axis_text
-from ftspec.printable import printable, redacted
 from ftspec.render.report import svg
 from ftspec.render.report.columns import grid
+from ftspec.render.report.foreign import text
 from ftspec.render.report.headline import actual, estimate, headline, p_text
 from ftspec.render.report.values import Data, Report, ReportJob
 from ftspec.render.words import count, error_text, money
@@ -29,7 +29,6 @@ _FOLDER: Final = Path(__file__).parent / "page"
 _POINTS: Final = 300
 _ALL_POINTS: Final = 120_000
 """How many points all charts together may have: a page of a thousand jobs stays a page."""
-_LONGEST: Final = 4_000
 
 
 def to_html(report: Report) -> str:
@@ -62,12 +61,6 @@ def _shown(value: Any) -> Any:
     if isinstance(value, str) and not hasattr(value, "__html__"):
         return text(value)
     return value
-
-
-def text(value: str) -> str:
-    """Return foreign text as the page shows it."""
-    shown = printable(redacted(value), newlines=True)
-    return shown if len(shown) <= _LONGEST else shown[:_LONGEST] + "…"
 
 
 def _code(sentence: str) -> Markup:

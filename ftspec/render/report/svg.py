@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from markupsafe import Markup
 
 from ftspec.render.report.curves import smoothed, thinned
+from ftspec.render.report.foreign import text
 from ftspec.render.report.values import checkpoint_loss
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def curves_chart(one: ReportJob, *, values: tuple[float, float], most_points: in
     if curves.full:
         parts += [_line("full", curves.full, x, y), *(_diamond("full-dot", x(step), y(value)) for step, value in curves.full)]
     return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img"><title>{}</title>{}</svg>').format(
-        WIDTH, HEIGHT, _spoken(one), Markup("").join(parts)
+        WIDTH, HEIGHT, text(_spoken(one)), Markup("").join(parts)
     )
 
 
@@ -126,10 +127,10 @@ def _checkpoint(one: ReportJob, x: Scale, y: Scale) -> Markup:
         place, foot = x(checkpoint.step), y.start
         loss = checkpoint_loss(checkpoint)
         kind = "checkpoint best" if best is not None and checkpoint.step == best.step else "checkpoint"
-        text = f"checkpoint at step {checkpoint.step:,}" + (f", validation loss {loss:.3f}" if loss is not None else "")
+        said = f"checkpoint at step {checkpoint.step:,}" + (f", validation loss {loss:.3f}" if loss is not None else "")
         marks.append(
             Markup('<g class="{}"><title>{}</title><line x1="{}" x2="{}" y1="{}" y2="{}"/><path d="M{} {}l-4 7h8z"/></g>').format(
-                kind, text, _at(place), _at(place), _at(y.end), _at(foot), _at(place), _at(foot)
+                kind, said, _at(place), _at(place), _at(y.end), _at(foot), _at(place), _at(foot)
             )
         )
     return Markup("").join(marks)
@@ -172,22 +173,22 @@ def forest(row: EvalRow, scale: Scale) -> Markup:
     if len(row.seeds) > 1:
         parts += [
             Markup('<circle class="seed" cx="{}" cy="{}" r="{}"><title>{}</title></circle>').format(
-                _at(scale(mean)), _at(middle + 8.5), _RADIUS - 0.5, f"{label}: {mean:.3f}"
+                _at(scale(mean)), _at(middle + 8.5), _RADIUS - 0.5, text(f"{label}: {mean:.3f}")
             )
             for label, mean in row.seeds
         ]
     return Markup('<svg class="forest" viewBox="0 0 {} {}" role="img" width="{}" height="{}"><title>{}</title>{}</svg>').format(
-        _FOREST_WIDTH, _FOREST_HEIGHT, _FOREST_WIDTH, _FOREST_HEIGHT, _row_spoken(row), Markup("").join(parts)
+        _FOREST_WIDTH, _FOREST_HEIGHT, _FOREST_WIDTH, _FOREST_HEIGHT, text(_row_spoken(row)), Markup("").join(parts)
     )
 
 
 def _row_spoken(row: EvalRow) -> str:
-    text = f"{row.label}: mean {row.mean:.3f}" if row.mean is not None else f"{row.label}: no mean"
+    said = f"{row.label}: mean {row.mean:.3f}" if row.mean is not None else f"{row.label}: no mean"
     if row.low is not None and row.high is not None:
-        text += f", interval {row.low:.3f} to {row.high:.3f}"
+        said += f", interval {row.low:.3f} to {row.high:.3f}"
     if len(row.seeds) > 1:
-        text += f", seeds {', '.join(f'{mean:.3f}' for _, mean in row.seeds)}"
-    return text
+        said += f", seeds {', '.join(f'{mean:.3f}' for _, mean in row.seeds)}"
+    return said
 
 
 def forest_axis(scale: Scale) -> Markup:
