@@ -226,7 +226,7 @@ def read_base(ledger: Ledger, kind: Kind, data: bytes, *, place: str, strict: bo
         start = end + 1
         try:
             identity, record = decode(content).known()
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (ValueError, RecursionError):
             identity, record = None, None
         if identity is not None and not strict and not shelf.knows(identity):
             shelf.place(identity, record, content)
