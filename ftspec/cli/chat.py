@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ftspec.engines.base import Engine
     from ftspec.pipeline.planning import Loaded
     from ftspec.pipeline.project import Project
+    from ftspec.record import RecordedJob
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,16 +66,19 @@ def command(  # noqa: PLR0913 click passes each option
     from ftspec.pipeline.planning import load
 
     loaded = load(project)
-    models = [_Model(label=address, engine=engine, name=address)] if engine is not None else _trained(loaded, address, base=base)
+    record = None
+    models = [_Model(label=address, engine=engine, name=address)]
+    if engine is None:
+        record, models = _trained(loaded, address, base=base)
     sampling = {name: value for name, value in (("temperature", temperature), ("max_tokens", max_tokens)) if value is not None}
     talk = prompt is None and sys.stdin.isatty() and not as_json
     if prompt is None and not talk:
         prompt = sys.stdin.read()
-    asyncio.run(_ask(loaded, models, prompt, system=system, sampling=sampling, as_json=as_json))
+    asyncio.run(_ask(loaded, models, prompt, system=system, sampling=sampling, as_json=as_json, record=record))
 
 
-def _trained(loaded: Loaded, address: str, *, base: bool) -> list[_Model]:
-    """Return the job's model, or one of its checkpoints, and its base where it is asked for."""
+def _trained(loaded: Loaded, address: str, *, base: bool) -> tuple[RecordedJob, list[_Model]]:
+    """Return the job, and its model, or one of its checkpoints, and its base where it is asked for."""
     from ftspec.cli._records import only
     from ftspec.pipeline.planning import state_of
 
@@ -95,17 +99,25 @@ def _trained(loaded: Loaded, address: str, *, base: bool) -> list[_Model]:
     if base:
         before = str(attempt.requested.get("model") or attempt.base_model)
         found.append(_Model(label=f"base {before}", engine=record.engine, name=before))
-    return found
+    return record, found
 
 
 async def _ask(
-    loaded: Loaded, models: list[_Model], prompt: str | None, *, system: str | None, sampling: dict[str, Any], as_json: bool
+    loaded: Loaded,
+    models: list[_Model],
+    prompt: str | None,
+    *,
+    system: str | None,
+    sampling: dict[str, Any],
+    as_json: bool,
+    record: RecordedJob | None = None,
 ) -> None:
-    """Ask every model the prompt, or hold a conversation with all of them."""
+    """Ask every model the prompt, or hold a conversation with all of them; `record` says whose key the model answers to."""
     from ftspec.engines.base import EngineError
     from ftspec.pipeline.session import Session
 
     async with Session(loaded.project, loaded.spec) as session:
+        session.remember([record] if record is not None else [])
         threads: dict[_Model, list[dict[str, str]]] = {model: _opening(system) for model in models}
         answers = []
         while (text := prompt if prompt is not None else _next_line()) is not None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ftspec.engines.base import Engine, JobEvent
     from ftspec.pipeline.planning import Loaded
     from ftspec.pipeline.project import Project
+    from ftspec.record import RecordedJob
 
 
 @click.command()
@@ -37,14 +38,14 @@ def command(project: Project, job: str, *, follow: bool, every: float, engine: s
     from ftspec.pipeline.planning import load
 
     loaded = load(project)
-    name, job_id = _which(loaded, job, engine)
-    asyncio.run(_show(loaded, name, job_id, every=every if follow else None, as_json=as_json))
+    name, job_id, known = _which(loaded, job, engine)
+    asyncio.run(_show(loaded, name, job_id, known, every=every if follow else None, as_json=as_json))
 
 
-def _which(loaded: Loaded, job: str, engine: str | None) -> tuple[str, str]:
-    """Return the engine's name and its id of the job."""
+def _which(loaded: Loaded, job: str, engine: str | None) -> tuple[str, str, list[RecordedJob]]:
+    """Return the engine's name, its id of the job, and the record that says whose job it is."""
     if engine is not None:
-        return engine, job
+        return engine, job, []
     from ftspec.cli._records import NotOneJob, only
     from ftspec.pipeline.planning import state_of
 
@@ -53,10 +54,10 @@ def _which(loaded: Loaded, job: str, engine: str | None) -> tuple[str, str]:
     record = only(state, job)
     if record.last.engine_job_id is None:
         raise NotOneJob(f"{record.address} is not on its engine ({record.status})", help=f"`ftspec status '{record.address}'` says more")
-    return record.engine, record.last.engine_job_id
+    return record.engine, record.last.engine_job_id, [record]
 
 
-async def _show(loaded: Loaded, name: str, job_id: str, *, every: float | None, as_json: bool) -> None:
+async def _show(loaded: Loaded, name: str, job_id: str, known: list[RecordedJob], *, every: float | None, as_json: bool) -> None:
     import asyncio
 
     from ftspec.diagnostics import FtspecError
@@ -64,6 +65,7 @@ async def _show(loaded: Loaded, name: str, job_id: str, *, every: float | None, 
     from ftspec.pipeline.session import Session
 
     async with Session(loaded.project, loaded.spec) as session:
+        session.remember(known)
         engine = session.engine(name)
         seen: set[str] = set()
         try:

@@ -61,6 +61,7 @@ class Session:
                         attempt.training_file,
                         attempt.validation_file,
                         attempt.model and f"model {attempt.model}",
+                        *(f"model {saved.model}" for saved in attempt.checkpoints if saved.model),
                     )
                     self._owners.update((thing, attempt.owner) for thing in things if thing)
 

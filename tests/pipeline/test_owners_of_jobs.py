@@ -117,6 +117,19 @@ def test_later_requests_for_a_job_go_to_its_owner_first(root, monkeypatch):
     assert set(by_key) == {"key-of-search"}
 
 
+@pytest.mark.parametrize("words", [["events", "tone/seed=1"], ["chat", "tone/seed=1", "where is it"]], ids=["events", "chat"])
+def test_events_and_chat_use_the_key_that_owns_the_job(root, monkeypatch, words):
+    """They ask nobody else, and need no list of models to know."""
+    monkeypatch.setenv("FTSPEC_TEAM_SEARCH", "key-of-search")
+    with two_accounts() as server:
+        spec(root, server)
+        ftspec.apply(root=root, approve=True)
+        monkeypatch.setenv("FTSPEC_TEAM_ADS", "key-of-ads")
+        server.api.asked.clear()
+        assert _console.run(group, [*words, "-C", str(root)]) == 0
+    assert {key for key, _ in server.api.asked} == {"key-of-search"}
+
+
 def test_jobs_of_several_organizations_live_in_one_state(root, monkeypatch):
     """A job is bought with the key that owns its file; the other organization's jobs stay what they are."""
     monkeypatch.setenv("FTSPEC_TEAM_SEARCH", "key-of-search")
