@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from anyio import CapacityLimiter
+
 from ftspec.server.trainers.base import ModelSource
 from ftspec.server.wire import ApiError
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from ftspec.server.store import Store
     from ftspec.server.trainers.base import JobProgress, Trainer, TrainingJob
 
+_CHATS = 64
 _CHECKPOINT = re.compile(r"(?P<model>.+):ckpt-step-(?P<step>[0-9]{1,9})")
 
 
@@ -36,6 +39,14 @@ class Server:
     max_file_bytes: int
     limits: Limits | None = None
     _ended: dict[str, JobProgress] = field(default_factory=dict)
+    _chats: CapacityLimiter | None = None
+
+    @property
+    def chats(self) -> CapacityLimiter:
+        """How many answers are waited for at once: their threads are their own, so that nothing else waits behind long ones."""
+        if self._chats is None:
+            self._chats = CapacityLimiter(_CHATS)  # made within an event loop
+        return self._chats
 
     @property
     def time(self) -> int:

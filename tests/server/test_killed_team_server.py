@@ -81,7 +81,7 @@ class TeamServer:
     def ask(self, user, verb, path, body=None, *, kind="application/json"):
         content = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else None
         headers = {"authorization": f"Bearer {KEYS[user]}", "content-type": kind}
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/v1{path}", data=content, headers=headers, method=verb)  # noqa: S310 this machine
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/v1{path}", data=content, headers=headers, method=verb)
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 this machine
             return json.loads(answer.read())
 

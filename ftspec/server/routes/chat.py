@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 from anyio.to_thread import run_sync
-from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
@@ -22,12 +22,15 @@ from ftspec.server.trainers.base import ChatToken, TrainerRefusal
 from ftspec.server.wire import ApiError, new_id, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from ftspec.server.context import Server
     from ftspec.server.trainers.base import ChatRequest, Completion, ModelSource, Trainer
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -85,10 +88,6 @@ def _up_to(tokens: Sequence[ChatToken], length: int) -> list[ChatToken]:
     return kept
 
 
-def _begin(trainer: Trainer, source: ModelSource, requests: Sequence[ChatRequest]) -> list[Answer]:
-    return [Answer(trainer.complete(source, request), request) for request in requests]
-
-
 def _wire_logprobs(tokens: Sequence[ChatToken], request: ChatRequest) -> dict[str, Any] | None:
     if request.top_logprobs is None:
         return None
@@ -115,10 +114,7 @@ async def create(request: Request) -> Response:
     source = server.source(project_of(request), chat.model)
     if source is None:
         raise unknown_model(chat.model)
-    try:
-        answers = await run_sync(_begin, server.trainer, source, chat.requests())
-    except TrainerRefusal as refusal:
-        raise ApiError.of(refusal.problem) from None
+    answers = await _together(server, [partial(_begin, server.trainer, source, one) for one in chat.requests()])
     head = {
         "id": new_id("chatcmpl-"),
         "created": server.time,
@@ -126,23 +122,39 @@ async def create(request: Request) -> Response:
         "system_fingerprint": answers[0].completion.fingerprint,
     }
     if chat.stream:
-        chunks = iterate_in_threadpool(_stream(chat, head, answers))
+        chunks = _threaded(server, _stream(chat, head, answers))
         return StreamingResponse(chunks, media_type="text/event-stream", headers={"cache-control": "no-cache"})
-    choices: list[dict[str, Any]] = [{}] * len(answers)
-    broken: list[TrainerRefusal] = []
+    choices = await _together(server, [partial(_whole, index, answer) for index, answer in enumerate(answers)])
+    return JSONResponse({**head, "object": "chat.completion", "choices": choices, "usage": _usage(answers)})
 
-    async def finish(index: int) -> None:
+
+async def _together(server: Server, works: Sequence[Callable[[], T]]) -> list[T]:
+    """Return what each work returns, done at the same time in threads that nothing but chats wait for."""
+    made: dict[int, T] = {}
+    refused: list[TrainerRefusal] = []
+
+    async def do(index: int) -> None:
         try:
-            choices[index] = await run_sync(_whole, index, answers[index])
+            made[index] = await run_sync(works[index], limiter=server.chats)
         except TrainerRefusal as refusal:
-            broken.append(refusal)
+            refused.append(refusal)
 
     async with anyio.create_task_group() as group:
-        for index in range(len(answers)):
-            group.start_soon(finish, index)
-    if broken:
-        raise ApiError.of(broken[0].problem)
-    return JSONResponse({**head, "object": "chat.completion", "choices": choices, "usage": _usage(answers)})
+        for index in range(len(works)):
+            group.start_soon(do, index)
+    if refused:
+        raise ApiError.of(refused[0].problem)
+    return [made[index] for index in range(len(works))]
+
+
+async def _threaded(server: Server, events: Iterator[str]) -> AsyncIterator[str]:
+    """Yield what comes out of a thread."""
+    while (event := await run_sync(next, events, None, limiter=server.chats)) is not None:
+        yield event
+
+
+def _begin(trainer: Trainer, source: ModelSource, request: ChatRequest) -> Answer:
+    return Answer(trainer.complete(source, request), request)
 
 
 def _whole(index: int, answer: Answer) -> dict[str, Any]:

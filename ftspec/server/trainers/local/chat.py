@@ -116,7 +116,7 @@ class Answerer:
         environment = {**inherited(os.environ), "OMP_NUM_THREADS": str(self._threads), "PYTHONUNBUFFERED": "1"}
         with self._log_file.open("ab") as errors:
             self._child = subprocess.Popen(  # noqa: S603 the user's interpreter
-                [self._python, "-m", "ftspec.server.trainers.local.answer"],
+                [self._python, "-P", "-m", "ftspec.server.trainers.local.answer"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -128,7 +128,7 @@ class Answerer:
         assert child.stdout is not None  # noqa: S101 a pipe
         for line in child.stdout:
             content = json.loads(line)
-            box = self._queues.get(content["id"])
+            box = (self._queues.pop if "finish" in content else self._queues.get)(content["id"], None)
             if box is not None:
                 box.put(content)
         with self._lock:
