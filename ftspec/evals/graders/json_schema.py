@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ftspec.evals.base import Grade, Problem, PureGrader, ungraded, verdict
+from ftspec.evals.patterns import try_schema
 from ftspec.evals.template import Template
 
 
@@ -54,10 +55,13 @@ class JsonSchema(PureGrader):
             value = json.loads(self.input.fill(item, sample))
         except ValueError:
             return verdict(passed=False, detail="not JSON")
+        try_schema(self.schema_, value)
         try:
             wrong = best_match(self._validator.iter_errors(value))
         except Unresolvable as error:
             return ungraded(f"the schema refers to `{error.ref}`, which it does not hold")
+        except RecursionError:
+            return ungraded("the schema refers to itself without end, or the answer is nested too deeply")
         return verdict(passed=wrong is None, detail=f"{wrong.json_path}: `{wrong.validator}`" if wrong is not None else None)
 
 

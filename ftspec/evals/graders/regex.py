@@ -2,7 +2,7 @@ r"""`regex`: search the answer for a pattern; with `reference`, compare what a g
 
 `{type: regex, pattern: '####\s*(-?\d+)', group: 1, reference: '{{item.answer}}'}` finds the
 first match and compares its group. `match: full` wants the whole input to match, `absent: true`
-turns the question round.
+turns the question round. A search that takes longer than some seconds leaves the answer ungraded.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from ftspec.evals.base import Grade, Problem, PureGrader, verdict
+from ftspec.evals.patterns import try_regex
 from ftspec.evals.template import Template
 
 
@@ -48,6 +49,7 @@ class Regex(PureGrader):
     def compare(self, sample: Mapping[str, Any], item: Mapping[str, Any]) -> Grade:
         """Search, and compare the group where there is a reference."""
         text = self.input.fill(item, sample)
+        try_regex(self.pattern, text, flags=self._compiled.flags, full=self.match == "full")
         found = self._compiled.fullmatch(text) if self.match == "full" else self._compiled.search(text)
         if self.reference is None:
             return verdict((found is None) == self.absent)
