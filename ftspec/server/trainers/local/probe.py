@@ -65,7 +65,7 @@ def ask(base: Base, *, python: str, cache: Path) -> Facts:
 
 
 def _asked(base: Base, python: str) -> Facts:
-    command = [python, "-m", __name__, json.dumps(base.wire())]
+    command = [python, "-P", "-m", __name__, json.dumps(base.wire())]
     environment = {**inherited(os.environ), "HF_HUB_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1"}
     try:
         done = subprocess.run(command, capture_output=True, env=environment, timeout=_SECONDS, check=False)  # noqa: S603 the user's interpreter

@@ -132,7 +132,7 @@ class Reconciler:
         submission = Submission(
             run=run.path,
             number=handle["submission"],
-            command=(self._settings.python or sys.executable, "-m", self._worker, str(run.path), str(handle["submission"])),
+            command=(self._settings.python or sys.executable, "-P", "-m", self._worker, str(run.path), str(handle["submission"])),
             environment={"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1", **unseen},
             cpus=self._settings.cpus or 4,
             gpus=gpus,

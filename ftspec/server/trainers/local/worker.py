@@ -465,7 +465,7 @@ def main(arguments: list[str]) -> int:
     if code == AGAIN:
         sys.stdout.flush()
         sys.stderr.flush()
-        os.execv(sys.executable, [sys.executable, "-m", "ftspec.server.trainers.local.worker", *arguments])  # noqa: S606 this program, with its memory free again
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "ftspec.server.trainers.local.worker", *arguments])  # noqa: S606 this program, with its memory free again
     return code
 
 
