@@ -16,7 +16,8 @@ import pytest
 from ftspec.server.trainers.local.executors import Submission
 from ftspec.server.trainers.local.executors.ray import RayExecutor
 from ftspec.server.trainers.local.settings import Settings
-from ftspec.testing.executors import ExecutorConformance
+from ftspec.testing.executors import Drive, ExecutorConformance
+from ftspec.testing.toy_worker import value_of
 
 
 def free_port():
@@ -25,37 +26,57 @@ def free_port():
         return one.getsockname()[1]
 
 
+class Head:
+    """The head of a Ray cluster of one node; it can be killed and started again, and has forgotten everything then."""
+
+    def __init__(self, ray, home):
+        self.port, self.log = free_port(), home / "log"
+        self.words = [
+            ray, "start", "--head", "--block", f"--port={free_port()}", "--include-dashboard=true", "--dashboard-host=127.0.0.1",
+            f"--dashboard-port={self.port}", "--num-cpus=2", "--disable-usage-stats", "--object-store-memory=100000000",
+        ]  # fmt: skip
+        self.environment = {**os.environ, "HOME": str(home), "RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": "/tmp"}  # noqa: S108 sockets need short paths
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(self.words, env=self.environment, stdout=log, stderr=log, start_new_session=True)
+        end = time.monotonic() + 120
+        while not self.answers():
+            assert time.monotonic() < end, self.log.read_text()[-2000:]
+            assert self.process.poll() is None, self.log.read_text()[-2000:]
+            time.sleep(0.3)
+
+    def answers(self):
+        try:
+            urllib.request.urlopen(f"{self.url}/api/jobs/", timeout=5).close()  # noqa: S310 this machine
+        except OSError:
+            return False
+        return True
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
+def head(tmp_path_factory):
     ray = os.environ.get("FTSPEC_TEST_RAY") or shutil.which("ray")
     if ray is None:
         pytest.skip("ray is not installed")
-    home, port = tmp_path_factory.mktemp("ray"), free_port()
-    words = [
-        ray, "start", "--head", "--block", f"--port={free_port()}", "--include-dashboard=true", "--dashboard-host=127.0.0.1",
-        f"--dashboard-port={port}", "--num-cpus=2", "--disable-usage-stats", "--object-store-memory=100000000",
-    ]  # fmt: skip
-    environment = {**os.environ, "HOME": str(home), "RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": "/tmp"}  # noqa: S108 sockets need short paths
-    log = (home / "log").open("wb")
-    head = subprocess.Popen(words, env=environment, stdout=log, stderr=log, start_new_session=True)
-    url = f"http://127.0.0.1:{port}"
-    end = time.monotonic() + 120
-    while True:
-        try:
-            urllib.request.urlopen(f"{url}/api/jobs/", timeout=5).close()  # noqa: S310 this machine
-            break
-        except OSError:
-            assert time.monotonic() < end, (home / "log").read_text()[-2000:]
-            assert head.poll() is None, (home / "log").read_text()[-2000:]
-            time.sleep(0.3)
-    yield url
-    head.send_signal(signal.SIGTERM)
-    try:
-        head.wait(timeout=30)
-    except subprocess.TimeoutExpired:
-        os.killpg(head.pid, signal.SIGKILL)
-        head.wait()
-    log.close()
+    head = Head(ray, tmp_path_factory.mktemp("ray"))
+    head.start()
+    yield head
+    head.stop()
+
+
+@pytest.fixture
+def settings(head):
+    return Settings(executor="ray", gpus=0, cpus=1, ray={"address": head.url})
 
 
 @pytest.mark.slow
@@ -64,8 +85,26 @@ class TestRay(ExecutorConformance):
     """The drive, against the Jobs REST interface."""
 
     @pytest.fixture
-    def settings(self, address):
-        return Settings(executor="ray", gpus=0, cpus=1, ray={"address": address})
+    def settings(self, settings):
+        return settings
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("ray")
+def test_a_cluster_that_died_with_its_jobs_gets_them_again(head, settings, tmp_path):
+    """While nobody answers, jobs count as running and new ones wait; a cluster that has forgotten them goes on from their last step."""
+    drive = Drive(tmp_path, settings, 120)
+    run = drive.job("a", steps=200)
+    drive.until(lambda: (run.resume_folder() or (0,))[0] >= 2)
+    head.stop()
+    assert drive.executor.poll(run.handle()["handle"]) == "running"
+    late = drive.job("b", steps=2)
+    assert [said.message.partition(":")[0] for said in late.events()] == ["The job cannot be submitted yet"]
+    head.start()
+    drive.until(lambda: run.result() and late.result())
+    assert run.handle()["lost"] <= 1
+    assert (run.path / "value").read_text() == value_of(200)
+    assert late.newest_attempt() == 1
 
 
 class Jobs(BaseHTTPRequestHandler):
