@@ -4,14 +4,15 @@
   from one epoch to the number that hosted engines choose for a set of that size.
 - A token count that is an estimate widens the range by its error.
 - Reinforcement is billed by time where it is billed at all: unknown, unless the engine is free.
+- An eval asks each question, and its judges about each answer.
 - Unknown stays unknown: it is never added up as zero.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec.structs import replace
 
@@ -28,6 +29,8 @@ Number = TypeVar("Number", int, float)
 MILLION = 1_000_000
 _ANSWER_TOKENS = 1024
 """How long an answer of an eval may get where its sampling sets no limit (an upper bound for the estimate)."""
+_CHARACTERS = 3
+"""The fewest characters that a token of a judge's instructions stands for (an upper bound for the estimate)."""
 
 
 def training_cost(job: DesiredJob, train: DatasetFacts, profile: Profile | None, price: Price | None) -> Cost:
@@ -76,14 +79,52 @@ def eval_cost(one: DesiredEval, dataset: DatasetFacts, profile: Profile | None, 
         return Cost()
     error = 0.0 if dataset.exact_tokens else dataset.tokens_error
     asked = dataset.total_tokens * one.repeat
-    limit = one.sampling.get("max_tokens", one.sampling.get("max_completion_tokens", _ANSWER_TOKENS))
-    answered = dataset.rows * one.repeat * (limit if isinstance(limit, int) else _ANSWER_TOKENS)
+    answered = dataset.rows * one.repeat * _limit(one.sampling)
     return Cost(
         low=asked * (1 - error) * price.input / MILLION,
         high=(asked * (1 + error) * price.input + answered * price.output) / MILLION,
         currency=price.currency,
         price_date=price.date,
     )
+
+
+def judges_of(graders: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the definitions among graders, and within those that combine others, that ask a model."""
+    found: list[Mapping[str, Any]] = []
+    for definition in graders.values():
+        if isinstance(definition, Mapping):
+            inner = definition.get("graders")
+            found += judges_of(inner) if isinstance(inner, Mapping) else []
+            found += [definition] if isinstance(definition.get("model"), str) else []
+    return found
+
+
+def judge_cost(judge: Mapping[str, Any], one: DesiredEval, dataset: DatasetFacts, profile: Profile | None, price: Price | None) -> Cost:
+    """Return what a judge's opinion of every answer will cost.
+
+    At least it is asked, at most it also reads the whole row and the longest answer, and answers at length itself.
+    """
+    if profile is not None and profile.free and price is None:
+        return Cost(low=0.0, high=0.0)
+    if price is None or price.input is None or price.output is None or dataset.total_tokens is None:
+        return Cost()
+    times = one.repeat * (2 if judge.get("type") == "pairwise" else 1)  # with the places swapped
+    told = len(str(judge.get("input", "")) + str(judge.get("criteria", ""))) / _CHARACTERS
+    read = _limit(one.sampling) + told + _ANSWER_TOKENS / 4  # the form of its answer is asked for too
+    rows = dataset.total_tokens * (1 + (0.0 if dataset.exact_tokens else dataset.tokens_error))
+    answered = dataset.rows * _limit(judge.get("sampling_params") or {})
+    return Cost(
+        low=times * dataset.rows * price.input / MILLION,
+        high=times * ((rows + dataset.rows * read) * price.input + answered * price.output) / MILLION,
+        currency=price.currency,
+        price_date=price.date,
+    )
+
+
+def _limit(sampling: Mapping[str, Any]) -> int:
+    """Return the longest answer that sampling allows, in tokens."""
+    limits = [sampling.get(name) for name in ("max_tokens", "max_completion_tokens", "max_completions_tokens")]
+    return next((limit for limit in limits if isinstance(limit, int)), _ANSWER_TOKENS)
 
 
 def total(costs: Iterable[Cost]) -> Cost:

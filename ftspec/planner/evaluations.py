@@ -15,7 +15,6 @@ import msgspec
 
 from ftspec.actions import Action, AdoptJob, KeepEval, KeepJob, LaunchJob, Reason, RunEval
 from ftspec.fingerprint import EvalKeys
-from ftspec.planner.cost import eval_cost
 
 if TYPE_CHECKING:
     from ftspec.actions import DatasetFacts
@@ -126,7 +125,7 @@ def _run(one: _Eval, key: str, asked: _Asked, job: DesiredJob, earlier: set[tupl
         samples=one.facts.rows * one.one.repeat,
         reason=Reason.EVAL_CHANGED if whose in earlier else Reason.NOT_EVALUATED,
         step=asked.step,
-        cost=eval_cost(one.one, one.facts, pricing.profile(job), pricing.price(job)),
+        cost=pricing.asking(one.one, one.facts, job),
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ftspec.planner.cost import MILLION
+from ftspec.planner.cost import MILLION, eval_cost, judge_cost, judges_of, total
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ftspec.experiment import DesiredJob, Spec
+    from ftspec.actions import Cost, DatasetFacts
+    from ftspec.experiment import DesiredEval, DesiredJob, Spec
     from ftspec.planner.prices import Price, PriceTable
     from ftspec.planner.request import PlanRequest
     from ftspec.profile import Profile
@@ -25,7 +26,10 @@ class Pricing:
 
     def profile(self, job: DesiredJob) -> Profile | None:
         """Return what is known of the job's engine."""
-        entry = self._request.spec.engines.get(job.engine)
+        return self._profile(job.engine)
+
+    def _profile(self, engine: str) -> Profile | None:
+        entry = self._request.spec.engines.get(engine)
         return self._request.profiles.get(entry.type) if entry is not None else None
 
     def base_model(self, job: DesiredJob) -> str:
@@ -40,11 +44,17 @@ class Pricing:
         """Return the row that fits, if any."""
         wanted = (job.engine, self.base_model(job))
         if wanted not in self._found:
-            self._found[wanted] = self._find(job, wanted[1])
+            self._found[wanted] = _row(self._request.prices, job.engine, self.profile(job), wanted[1])
         return self._found[wanted]
 
-    def _find(self, job: DesiredJob, model: str) -> Price | None:
-        return _row(self._request.prices, job.engine, self.profile(job), model)
+    def asking(self, one: DesiredEval, dataset: DatasetFacts, job: DesiredJob) -> Cost:
+        """Return what an eval of a job's model costs: its answers, and what judges say of them."""
+        parts = [eval_cost(one, dataset, self.profile(job), self.price(job))]
+        for judge in judges_of(one.graders):
+            engine = str(judge.get("engine") or job.engine)
+            profile = self._profile(engine)
+            parts.append(judge_cost(judge, one, dataset, profile, _row(self._request.prices, engine, profile, str(judge["model"]))))
+        return total(parts)
 
 
 def _row(prices: PriceTable, engine: str, profile: Profile | None, model: str) -> Price | None:

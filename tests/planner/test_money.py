@@ -128,6 +128,30 @@ def test_evals_cost_what_is_asked_and_at_most_what_may_be_answered(world):
     assert found.known is False
 
 
+def test_judges_cost_what_they_read_and_write(world):
+    """Each answer is shown to each judge; `pairwise` asks twice; one within `multi` counts; an unknown price makes all unknown."""
+    facts = world.dataset("test", rows=10, total_tokens=1000)
+    one = world.of(world.job(engine="hosted", evals=("e",)), datasets=(facts,))
+    one = one.with_spec(prices={"hosted": {"*": {"training": 1, "input": 1, "output": 10}}})
+
+    def cost(**graders):
+        eval_ = DesiredEval(name="e", dataset="test", graders=graders, sampling={"max_tokens": 100}, compare_to=None, models=("job",))
+        there = world(jobs=one.jobs, facts=one.facts | {"test": facts}, spec=one.spec)
+        return next(action.cost for action in there.with_evals(eval_).plan().actions if isinstance(action, RunEval))
+
+    bare = cost()
+    judge = {"type": "score_model", "model": "j", "input": [], "sampling_params": {"max_completions_tokens": 50}}
+    judged = cost(g=judge)
+    assert judged.low - bare.low == pytest.approx(10 / 1e6)
+    most = 1000 + 10 * (100 + 2 / 3 + 256) + 10 * 50 * 10  # rows, answers with what is asked of it, its own answers
+    assert judged.high - bare.high == pytest.approx(most / 1e6)
+    twice = cost(g={**judge, "type": "pairwise"})
+    assert twice.high - bare.high == pytest.approx(2 * (judged.high - bare.high))
+    assert cost(m={"type": "multi", "graders": {"inner": judge}, "calculate_output": "inner"}).high == judged.high
+    assert cost(g={**judge, "engine": "sandbox"}).high == bare.high
+    assert cost(g={**judge, "engine": "nobody-has-prices"}).known is False
+
+
 def test_actual_tokens_become_money():
     """The executor asks what a finished job cost."""
     from ftspec.experiment import Spec
