@@ -67,9 +67,10 @@ def command(  # noqa: PLR0913 click passes each option
 
     loaded = load(project)
     record = None
-    models = [_Model(label=address, engine=engine, name=address)]
     if engine is None:
         record, models = _trained(loaded, address, base=base)
+    else:
+        models = [_Model(label=address, engine=engine, name=address)]
     sampling = {name: value for name, value in (("temperature", temperature), ("max_tokens", max_tokens)) if value is not None}
     talk = prompt is None and sys.stdin.isatty() and not as_json
     if prompt is None and not talk:
