@@ -83,14 +83,18 @@ def command(  # noqa: PLR0913 click passes each option
 
 
 def _saved(name: str) -> bytes:
-    """Return a plan that `plan -o` wrote."""
+    """Return a plan that `plan -o` wrote (a pipe could be waited for in vain, and a device never ends)."""
+    from ftspec.diagnostics import FtspecError
+    from ftspec.regular import read_regular
+
     path = Path(name)
     if not path.exists():
-        from ftspec.diagnostics import FtspecError
-
         shown = printable(name)
         raise FtspecError(f"there is no saved plan `{shown}`", help=f"for some jobs only: `--target {shlex.quote(shown)}`")
-    return path.read_bytes()
+    try:
+        return read_regular(path.resolve())
+    except OSError as error:
+        raise FtspecError(f"the saved plan `{printable(name)}` cannot be read: {error.strerror}") from None
 
 
 def _approve(planned: Planned, *, auto: bool, quiet: bool) -> None:

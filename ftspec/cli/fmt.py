@@ -30,13 +30,14 @@ def command(files: tuple[str, ...], named: tuple[str, ...], *, check: bool, diff
     """
     from ftspec.diagnostics import has_errors
     from ftspec.printable import printable
+    from ftspec.regular import read_regular
     from ftspec.spec.source import parse
 
     files += named
     problems = []
     changed = []
     for name in files or _default_files(directory):
-        data = sys.stdin.buffer.read() if name == "-" else (Path(directory or ".") / name).read_bytes()
+        data = sys.stdin.buffer.read() if name == "-" else read_regular((Path(directory or ".") / name).resolve())
         shown = printable(str(name))
         _, _, found = parse(data, shown)
         problems.extend(found)

@@ -21,6 +21,7 @@ from typing import Any, Self
 import msgspec
 
 from ftspec.diagnostics import FtspecError
+from ftspec.regular import open_regular, read_regular
 
 
 class GradeRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -111,14 +112,14 @@ class SampleStore:
     def header(self, key: str) -> RunHeader | None:
         """Return what a run is about, or `None` where there is no such run here."""
         try:
-            return msgspec.json.decode((self.folder / key / "run.json").read_bytes(), type=RunHeader)
-        except (FileNotFoundError, ValueError, RecursionError):
+            return msgspec.json.decode(read_regular(self.folder / key / "run.json"), type=RunHeader)
+        except (OSError, ValueError, RecursionError):
             return None
 
     def samples(self, key: str) -> Iterator[Sample]:
         """Yield the samples of a run, each once, as they last were."""
         path = self.path(key)
-        if not path.is_file():
+        if path.is_symlink() or not path.is_file():
             return
         lines = Lines(path)
         try:
@@ -155,7 +156,7 @@ class Lines:
     """A file of samples, read by offset."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
+        self._file = open_regular(path)
         self._decoder = msgspec.json.Decoder(Sample)
         self._path = path
         self.end = 0

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftspec.diagnostics import FtspecError
 from ftspec.fingerprint import EvalKeys
+from ftspec.regular import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +40,7 @@ def sample_store(project: Project) -> SampleStore:
     """Return where the samples of a project's eval runs are."""
     from ftspec.evals.samples import SampleStore
 
-    return SampleStore(project.private / "evals")
+    return SampleStore(project.records("evals"))
 
 
 class Evaluator:
@@ -234,9 +235,9 @@ def _run(
 def _local_samples(store: SampleStore, record: RecordedEval) -> bool:
     """Whether this machine has the samples that the record is about, and not others under its key."""
     path = store.path(record.key)
-    if not path.is_file() or record.result_digest is None:
+    if path.is_symlink() or not path.is_file() or record.result_digest is None:
         return False
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == record.result_digest
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftspec.actions import LaunchJob
 from ftspec.pipeline.base_files import folder_of, shape_of
+from ftspec.regular import read_regular
 from ftspec.server.trainers.local.resources import Shape, Work, estimate, memory_text, seconds_text
 from ftspec.server.trainers.local.settings import settings
 
@@ -77,7 +78,7 @@ def _row_tokens(planned: Planned, actions: list[LaunchJob]) -> float:
 def _measured(path: Path) -> list[dict[str, Any]]:
     found = []
     with contextlib.suppress(OSError):
-        for line in path.read_text().splitlines():
+        for line in read_regular(path).split(b"\n"):
             with contextlib.suppress(ValueError):
                 found.append(json.loads(line))
     return found

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ftspec.engines.result_csv import Metrics, number, read_result
+from ftspec.regular import read_regular
 
 if TYPE_CHECKING:
     from ftspec.engines.base import Engine, JobEvent
@@ -41,14 +42,14 @@ class Results:
     def read(self, scope: str, job_id: str) -> Metrics | None:
         """Return what is kept, or `None`; a file that cannot be read is as good as none."""
         try:
-            value = json.loads(self.path(scope, job_id).read_bytes())
+            value = json.loads(read_regular(self.path(scope, job_id)))
             if value["format"] != FORMAT or (value["scope"], value["job"]) != (scope, job_id):
                 return None
             return {
                 float(step): {name: figure for name, cell in cells.items() if (figure := number(cell)) is not None}
                 for step, cells in value["steps"]
             }
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
 
     def keep(self, scope: str, job_id: str, metrics: Metrics) -> None:
@@ -68,7 +69,7 @@ class Results:
 
 def measured(wanted: Wanted, records: Iterable[RecordedJob], *, offline: bool) -> tuple[dict[str, Metrics], list[str]]:
     """Return the measurements of jobs by key, and sentences about those that could not be had."""
-    results = Results(wanted.project.private / "results")
+    results = Results(wanted.project.records("results"))
     found: dict[str, Metrics] = {}
     missing: list[RecordedJob] = []
     for record in records:

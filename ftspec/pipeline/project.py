@@ -51,6 +51,16 @@ class Project:
                     file.write("*\n")
         return folder
 
+    def records(self, name: str) -> Path:
+        """Return a folder of records below `private` (`FtspecError`: a symbolic link leads it out of the project)."""
+        folder = self.private / name
+        if not any(within(folder, root) for root in (self.root, *self.data_roots)):
+            raise FtspecError(
+                f"`{printable(self.relative(folder))}` leads out of the project, so nothing is written there",
+                help="remove the symbolic link, or allow its target: `--data-root DIR`",
+            )
+        return folder
+
     @property
     def cache(self) -> Path | None:
         """The folder for everything that can be recomputed; `None` where a symbolic link leads it out of the project."""

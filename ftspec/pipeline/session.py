@@ -112,6 +112,7 @@ class Session:
         from ftspec.server.inprocess import engine_app
 
         check_interpreter(entry, root=self.project.root, environ=self._environ)
-        app = engine_app(entry, self.project.make_private() / entry.type, grade=SyncGraders(), folder=self.project.root)
+        self.project.make_private()
+        app = engine_app(entry, self.project.records(entry.type), grade=SyncGraders(), folder=self.project.root)
         self._apps.append(app)
         return app

@@ -11,7 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-_SMALL: Final = 1 << 20
+from ftspec.regular import read_regular
+
+_LARGEST: Final = 16 << 20
+"""Bytes of the longest file that is read: `packed-refs` has a line for each branch and tag."""
+
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 _BRANCH: Final = "refs/heads/"
 
@@ -100,7 +104,6 @@ def _target(path: Path) -> str | None:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return file.read(_SMALL).decode(errors="replace")
+        return read_regular(path, largest=_LARGEST).decode(errors="replace")
     except OSError:
         return ""
