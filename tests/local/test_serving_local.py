@@ -1,4 +1,4 @@
-"""`ftspec serve --engine local`: killed at any moment, nothing is lost."""
+"""`ftspec serve --engine local`, as a team has it: an engine like every other, and killed at any moment it loses nothing."""
 
 import json
 import os
@@ -10,21 +10,27 @@ import urllib.request
 
 import pytest
 
+from ftspec.engines.open import open_engine
+from ftspec.engines.profiles import load_profiles
+from ftspec.experiment import EngineEntry
+from ftspec.testing.engines import EngineConformance
+
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("training")]
 
-KEY = "a-key-that-nobody-guesses"
+VARIABLE, KEY = "FTSPEC_SERVER_KEY", "a-key-that-nobody-guesses"
 
 
 class Served:
-    def __init__(self, root, tiny, *more):
-        self.words = [
-            sys.executable, "-m", "ftspec", "serve", "--engine", "local", "--model", f"tiny={tiny}", "--root", str(root),
-            "--port", "0", "--log-json", *(more or ("--api-key-env", "SERVED_KEY")),
-        ]  # fmt: skip
+    """The local engine in a process of its own."""
+
+    def __init__(self, root, tiny):
+        self.root = root
+        self.words = [sys.executable, "-m", "ftspec", "serve", "--engine", "local", "--model", f"tiny={tiny}", "--root", str(root)]
+        self.words += ["--port", "0", "--log-json", "--api-key-env", VARIABLE]
         self.start()
 
     def start(self):
-        environment = {**os.environ, "SERVED_KEY": KEY, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+        environment = {**os.environ, VARIABLE: KEY, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
         self.process = subprocess.Popen(self.words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
         self.url = self.process.stdout.readline().strip()
 
@@ -46,43 +52,41 @@ class Served:
         return self.ask("POST", "/files", b"\r\n".join(lines), content_type="multipart/form-data; boundary=x")["id"]
 
 
-def test_a_killed_server_loses_nothing(tmp_path, tiny, data):
-    """Killed while one job trains and one waits: the first goes on meanwhile, both end, and chats are answered."""
-    served = Served(tmp_path / "root", tiny)
-    try:
-        body = {"model": "tiny", "training_file": served.upload(data("tickets", 24)), "method": {"type": "supervised"}}
-        jobs = [served.ask("POST", "/fine_tuning/jobs", {**body, "seed": seed})["id"] for seed in (1, 2)]
-        end, handle = time.monotonic() + 240, tmp_path / "root" / "runs" / jobs[0] / "handle.json"
-        while not (handle.exists() and json.loads(handle.read_text())["handle"]):  # killed before, a second worker would fence the first
-            assert time.monotonic() < end
-            time.sleep(0.05)
-        served.stop(signal.SIGKILL)
-        served.start()
-        end = time.monotonic() + 240
-        while not all((found := served.ask("GET", f"/fine_tuning/jobs/{job}"))["finished_at"] for job in jobs):
-            assert time.monotonic() < end
-            time.sleep(0.5)
-        assert found["status"] == "succeeded"
-        assert (tmp_path / "root" / "runs" / jobs[0] / "attempts" / "0001").exists()
-        assert not (tmp_path / "root" / "runs" / jobs[0] / "attempts" / "0002").exists()
-        chat = {"model": found["fine_tuned_model"], "messages": [{"role": "user", "content": "where is my parcel"}], "max_tokens": 3}
-        assert served.ask("POST", "/chat/completions", chat)["choices"][0]["message"]["role"] == "assistant"
-    finally:
-        served.stop()
+@pytest.fixture(scope="module")
+def served(tmp_path_factory, tiny):
+    served = Served(tmp_path_factory.mktemp("served"), tiny)
+    yield served
+    served.stop()
     assert served.process.returncode == 0
 
 
-def test_chats_can_be_answered_elsewhere(opened, tiny, data, method, tmp_path):
-    """With `serve_url`, another server of the protocol answers, asked for the adapter by its model name; no key is sent."""
-    elsewhere = Served(tmp_path / "elsewhere", tiny, "--no-auth")
-    try:
-        local = opened(serve_url=elsewhere.url)
-        asked = {"seed": 3, "temperature": 1, "logprobs": True, "top_logprobs": 2}
-        here, there = opened().ask("tiny", "hello", **asked).json(), local.ask("tiny", "hello", **asked).json()
-        assert there["choices"] == here["choices"]
-        assert there["usage"] == here["usage"]
-    finally:
-        elsewhere.stop()
-    refused = local.ask("tiny", "hello")
-    assert refused.status_code == 503
-    assert refused.json()["error"]["code"] == "serve_url_unreachable"
+class TestLocalServed(EngineConformance):
+    """Another process, a bearer key, jobs that are processes of their own."""
+
+    base_model = "tiny"
+    seconds = 240.0
+
+    @pytest.fixture
+    def engine(self, served):
+        entry = EngineEntry(name="local", type="local", scope="local", base_url=served.url, api_key_env=VARIABLE)
+        return open_engine(entry, profile=load_profiles()["local"], environ={VARIABLE: KEY}, trust={})
+
+
+def test_a_killed_server_loses_nothing(served, data):
+    """Killed while a job trains: it goes on meanwhile, ends after one attempt, and its model answers (more deaths: `tests/server`)."""
+    method = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 1}}}
+    body = {"model": "tiny", "training_file": served.upload(data("tickets", 24)), "method": method}
+    job = served.ask("POST", "/fine_tuning/jobs", body)["id"]
+    attempts, end = served.root / "runs" / job / "attempts", time.monotonic() + 240
+    while not attempts.exists():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    served.stop(signal.SIGKILL)
+    served.start()
+    while not (found := served.ask("GET", f"/fine_tuning/jobs/{job}"))["finished_at"]:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    assert found["status"] == "succeeded"
+    assert sorted(path.name for path in attempts.iterdir()) == ["0001", "0001.ended"]
+    chat = {"model": found["fine_tuned_model"], "messages": [{"role": "user", "content": "where is my parcel"}], "max_tokens": 3}
+    assert served.ask("POST", "/chat/completions", chat)["choices"][0]["message"]["role"] == "assistant"
