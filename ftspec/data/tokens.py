@@ -158,7 +158,7 @@ def _gigatoken(tokenizer: str) -> Callable[[str], int] | None:
 
 def _tiktoken(tokenizer: str) -> Callable[[str], int] | None:
     """Return tiktoken's count if its vocabulary is on disk: it would fetch a missing one over the network."""
-    if not _vocabulary(tokenizer).is_file():
+    if _home("tiktoken") is None or not _vocabulary(tokenizer).is_file():
         return None
     try:
         import tiktoken
