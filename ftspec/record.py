@@ -13,9 +13,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
+
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""A number of things, or seconds; one of hundreds of digits is a mistake that no arithmetic survives."""
 
 
 class JobStatus(enum.StrEnum):
@@ -67,7 +70,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A model saved during training, usable by name; metrics as the engine names them."""
 
     model: str
-    step: int
+    step: Count
     epoch: float | None = None
     metrics: dict[str, float | None] = {}
 
@@ -96,7 +99,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
     request_digest: str | None = None
     requested: dict[str, Any] = {}
     intent_at: str | None = None
-    engine_time: int | None = None
+    engine_time: Count | None = None
     """The engine's own clock (Unix seconds) when the intent was made, where it had said what time it is."""
     unsettled_since: str | None = None
     created_at: str | None = None
@@ -114,8 +117,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
     checkpoints: tuple[Checkpoint, ...] = ()
     metrics: dict[str, float | None] = {}
     """Last known training metrics: `train_loss`, `valid_loss`, `full_valid_loss`, ..."""
-    trained_tokens: int | None = None
-    estimated_tokens: int | None = None
+    trained_tokens: Count | None = None
+    estimated_tokens: Count | None = None
     estimated_cost: tuple[float, float] | None = None
     cost: float | None = None
     currency: str | None = None
@@ -142,7 +145,7 @@ class OpenLaunch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     launch: str
     requested: dict[str, Any] = {}
     intent_at: str | None = None
-    engine_time: int | None = None
+    engine_time: Count | None = None
     by: str | None = None
 
 
@@ -213,8 +216,8 @@ class RecordedFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     dataset_key: str
     file_id: str | None = None
     name: str | None = None
-    bytes: int | None = None
-    rows: int | None = None
+    bytes: Count | None = None
+    rows: Count | None = None
     status: str = "intent"
     """`intent`, `uploaded`, `confirmed` (the engine answered for it) or `gone`."""
     purpose: str = "fine-tune"
@@ -236,12 +239,12 @@ class RecordedEval(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     address: str | None = None
     model: str
     job_key: str | None = None
-    step: int | None = None
+    step: Count | None = None
     status: str = "intent"
     """`intent`, `running`, `succeeded` or `failed`."""
     preimage: dict[str, Any] = {}
-    samples: int = 0
-    errors: int = 0
+    samples: Count = 0
+    errors: Count = 0
     scores: dict[str, Any] = {}
     """Per grader: `mean`, `low`, `high`, `n` items, `ungraded`, ..."""
     counts: dict[str, int] = {}
@@ -250,8 +253,8 @@ class RecordedEval(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Label metrics of a classification: `accuracy`, `macro_f1`, `confusion`, ..."""
     result_file: str | None = None
     result_digest: str | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
     cost: float | None = None
     currency: str | None = None
     started_at: str | None = None

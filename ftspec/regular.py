@@ -22,7 +22,10 @@ LARGEST = 64 << 20
 
 def open_regular(path: Path) -> BufferedReader:
     """Open a regular file that is not a symbolic link (`OSError`)."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except ValueError as error:  # a NUL, or half a character, from another file
+        raise OSError(errno.EINVAL, str(error)) from None
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise OSError(errno.EINVAL, "not a regular file", str(path))

@@ -231,7 +231,7 @@ def _read(path: Path) -> tuple[dict[str, Trusted], dict[str, str], dict[str, Any
         commands = {
             key: {"since": str(one["since"]), "words": [str(word) for word in one["words"]]} for key, one in _more(value, "commands")
         }
-    except (ValueError, KeyError, TypeError, AttributeError, OriginRefused, TrustError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OriginRefused, TrustError):
         raise TrustError(f"`{path}` is damaged or of a newer ftspec", help="move it away and trust again: `ftspec trust ORIGIN`") from None
     return origins, webhooks, commands
 

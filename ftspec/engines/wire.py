@@ -33,6 +33,7 @@ _STATUSES: Mapping[str, JobStatus] = {
 """Any other word (`paused`, `paused_by_policy`, ...) is a job that is not over."""
 
 _MAX_ID = 512
+_LARGEST = 2**63
 _SECRET_MEMBERS = frozenset({"api_key", "apikey", "token", "secret", "password", "authorization"})
 
 
@@ -230,13 +231,17 @@ def _is_number(value: Any) -> bool:
 
 
 def _float(value: Any) -> float | None:
-    return float(value) if _is_number(value) else None
+    try:
+        return float(value) if _is_number(value) else None
+    except OverflowError:
+        return None
 
 
 def _int(value: Any) -> int | None:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """Return a count that a count can be: `1e300` tokens, or an integer of 400 digits, are none."""
+    if not _is_number(value) or abs(value) >= _LARGEST:
+        return None
+    return int(value) if isinstance(value, int) or value.is_integer() else None
 
 
 def _time(value: Any) -> int | None:
