@@ -1,0 +1,1 @@
+"""The parsers of foreign bytes: a module a kind of input, each with `TARGETS`."""
