@@ -66,8 +66,11 @@ def command(  # noqa: PLR0913 click passes one a flag
         ftspec serve --host 0.0.0.0 --key-file keys.txt
         ftspec serve --engine local --model tiny=models/tiny --no-auth
     """  # noqa: D301 click wants the character itself
+    from ftspec.engines.open import check_serve_url
+    from ftspec.engines.trust import TrustStore
     from ftspec.evals.grading import grade_sync
     from ftspec.pipeline.interpreters import check_interpreter
+    from ftspec.pipeline.planning import profiles
     from ftspec.server.inprocess import engine_app
     from ftspec.server.limits import Limits
     from ftspec.server.meter import Meter
@@ -76,6 +79,8 @@ def command(  # noqa: PLR0913 click passes one a flag
 
     entry = _entry(engine, spec, models)
     check_interpreter(entry, root=Path.cwd(), environ=os.environ)
+    if entry.type in profiles():
+        check_serve_url(entry, profile=profiles()[entry.type], trust=TrustStore.load(os.environ, project_root=Path.cwd()))
     root = root or Path(".ftspec") / entry.type
     if log_json:
         begin_log()

@@ -39,19 +39,21 @@ def open_engine(
     clock: Clock | None = None,
     app_factory: Callable[[EngineEntry], Any] | None = None,
     owners: Mapping[str, str] | None = None,
+    deployments: Mapping[str, str] | None = None,
 ) -> Engine:
     """Return the engine that `entry` names.
 
     `trust` holds what the user trusts; `app_factory` makes the ASGI app of an
     engine that runs in process, which is closed with the engine if it has a `close`; `owners` are
-    the variables whose keys are known to own jobs, files and models. Raises `FtspecError`: no address, an address that a key may not
+    the variables whose keys are known to own jobs, files and models, `deployments` the names by
+    which models are asked. Raises `FtspecError`: no address, an address that a key may not
     go to, no key.
     """
     if profile.in_process and entry.base_url is None:
         if app_factory is None:
             raise FtspecError(f"engine `{entry.name}` runs in process, but nothing here can serve it", help="This is a bug in ftspec.")
         account = Account(origin=_IN_PROCESS, base_url=f"{_IN_PROCESS}/v1")
-        return WireEngine(account, profile=profile, scope=entry.scope, clock=clock, app=app_factory(entry))
+        return WireEngine(account, profile=profile, scope=entry.scope, clock=clock, app=app_factory(entry), deployments=deployments)
     origin, base_url = address(entry, profile=profile, trust=trust)
     engines: dict[str, Engine] = {}
     for variable, key in keys(entry, origin, profile=profile, environ=environ, trust=trust).items():
@@ -63,7 +65,7 @@ def open_engine(
             organization=_label(entry, "organization", entry.organization),
             project=_label(entry, "project", entry.project),
         )
-        engines[variable] = WireEngine(account, profile=profile, scope=entry.scope, clock=clock, owner=variable or None)
+        engines[variable] = WireEngine(account, profile=profile, scope=entry.scope, clock=clock, owner=variable or None, deployments=deployments)
     if len(engines) == 1:
         return next(iter(engines.values()))
     from ftspec.engines.keyring import KeyRing
@@ -82,6 +84,13 @@ def address(entry: EngineEntry, *, profile: Profile, trust: Trust) -> tuple[Orig
     variable = entry.api_key_env or profile.api_key_env
     origin = check_origin(url, profile=profile, trusted=trust, variable=None if variable and looks_secret(variable) else variable)
     return origin, f"{origin}{parse_base_url(url)[1]}"
+
+
+def check_serve_url(entry: EngineEntry, *, profile: Profile, trust: Trust) -> None:
+    """Raise `OriginRefused` unless the server that answers the chats of an engine in process (`serve_url`) may have them."""
+    url = entry.options.get("serve_url")
+    if isinstance(url, str) and "serve_url" in profile.settings:
+        check_origin(url, profile=profile, trusted=trust)
 
 
 def key_variables(entry: EngineEntry, *, profile: Profile, environ: Mapping[str, str]) -> list[str]:

@@ -195,11 +195,16 @@ def _used(spec: Spec) -> list[EngineEntry]:
 def _engine(
     entry: EngineEntry, *, environ: Mapping[str, str], trust: TrustStore, state: State | None, now: dt.datetime
 ) -> Iterator[Finding]:
-    from ftspec.engines.open import address, key_variables, keys
+    from ftspec.engines.open import address, check_serve_url, key_variables, keys
 
     profile = profiles()[entry.type]
     about = f"engine {entry.name}"
     if profile.in_process and entry.base_url is None:
+        try:
+            check_serve_url(entry, profile=profile, trust=trust)
+        except FtspecError as error:
+            yield Finding(level=Level.FAILED, about=about, message=error.message, help=error.help)
+            return
         yield Finding(level=Level.OK, about=about, message=f"{profile.title}: in process, no key")
     else:
         try:

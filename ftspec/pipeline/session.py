@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ftspec.engines.base import Engine
+    from ftspec.engines.trust import TrustStore
     from ftspec.experiment import EngineEntry, Spec
     from ftspec.pipeline.project import Project
     from ftspec.profile import Profile
@@ -39,6 +40,7 @@ class Session:
         self._apps: list[EngineApp] = []
         self._ignored: set[str] = set()
         self._owners: dict[str, str] = {}
+        self._deployments: dict[str, str] = {}
 
     async def __aenter__(self) -> Session:
         return self
@@ -52,9 +54,11 @@ class Session:
         self._apps.clear()
 
     def remember(self, records: Iterable[RecordedJob]) -> None:
-        """Let engines with several keys know which key owns which recorded job, file and model."""
+        """Let engines know by which names models are deployed, and those with several keys which of them owns what."""
         for record in records:
             for attempt in record.attempts:
+                if attempt.model and attempt.deployment:
+                    self._deployments[attempt.model] = attempt.deployment
                 if attempt.owner is not None:
                     things = (
                         attempt.engine_job_id,
@@ -76,23 +80,32 @@ class Session:
         """Return what the engine `name` can do."""
         return profiles()[self.entry(name).type]
 
+    def waits_for_deployment(self, name: str, model: str) -> str | None:
+        """Return what must happen before a trained model of the engine `name` answers, if that is not recorded yet."""
+        return None if model in self._deployments else self.profile(name).deployment
+
     def engine(self, name: str) -> Engine:
         """Return the engine `name`, opened. Raises `FtspecError`: no key, an address that a key may not go to."""
         if name not in self._open:
             if not self.profile(name).in_process or self.entry(name).base_url is not None:
                 self._say_what_is_ignored(self.entry(name))
             from ftspec.engines.open import open_engine
-            from ftspec.engines.trust import TrustStore
 
             self._open[name] = open_engine(
                 self.entry(name),
                 profile=self.profile(name),
                 environ=self._environ,
-                trust=TrustStore.load(self._environ, project_root=self.project.root),
+                trust=self._trust(),
                 app_factory=self._app,
                 owners=self._owners,
+                deployments=self._deployments,
             )
         return self._open[name]
+
+    def _trust(self) -> TrustStore:
+        from ftspec.engines.trust import TrustStore
+
+        return TrustStore.load(self._environ, project_root=self.project.root)
 
     def _say_what_is_ignored(self, entry: EngineEntry) -> None:
         """Warn of ambient settings that the SDK would have obeyed and ftspec does not."""
@@ -107,11 +120,13 @@ class Session:
 
     def _app(self, entry: EngineEntry) -> Any:
         """Return the server app of an engine that runs in this process; its records are under `.ftspec/`."""
+        from ftspec.engines.open import check_serve_url
         from ftspec.evals.grading import SyncGraders
         from ftspec.pipeline.interpreters import check_interpreter
         from ftspec.server.inprocess import engine_app
 
         check_interpreter(entry, root=self.project.root, environ=self._environ)
+        check_serve_url(entry, profile=self.profile(entry.name), trust=self._trust())
         self.project.make_private()
         app = engine_app(entry, self.project.records(entry.type), grade=SyncGraders(), folder=self.project.root)
         self._apps.append(app)
