@@ -41,7 +41,7 @@ def sample_of(
         "finish_reason": finish_reason,
         "choices": [{"index": 0, "message": {**message, "tool_calls": calls} if calls else message, "finish_reason": finish_reason}],
     }
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         sample["output_json"] = json.loads(text)
     return sample
 
@@ -54,6 +54,8 @@ async def grade_with(grader: Grader, sample: Mapping[str, Any], item: Mapping[st
         return ungraded(str(missing))
     except CodeError as error:
         return ungraded(str(error))
+    except RecursionError:
+        return ungraded("the answer is nested too deeply")
 
 
 class SyncGrader:

@@ -153,7 +153,7 @@ class CodeProcess:
         try:
             line = self._answer_to(json.dumps(message).encode() + b"\n")
             answer = json.loads(line)
-        except (CodeError, OSError, ValueError) as error:
+        except (CodeError, OSError, ValueError, RecursionError) as error:
             self._end()
             if isinstance(error, CodeError):
                 raise

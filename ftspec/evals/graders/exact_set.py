@@ -52,7 +52,7 @@ class ExactSet(PureGrader):
 def _json_list(text: str) -> list[str] | None:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, list) and all(isinstance(one, str) for one in value) else None
 

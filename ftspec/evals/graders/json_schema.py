@@ -53,7 +53,7 @@ class JsonSchema(PureGrader):
 
         try:
             value = json.loads(self.input.fill(item, sample))
-        except ValueError:
+        except (ValueError, RecursionError):
             return verdict(passed=False, detail="not JSON")
         try_schema(self.schema_, value)
         try:

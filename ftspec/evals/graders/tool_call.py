@@ -102,7 +102,7 @@ def _call(value: Any) -> Call | None:
     if isinstance(arguments, str):
         try:
             arguments = json.loads(arguments)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
     return function["name"], arguments
 
