@@ -70,7 +70,7 @@ async def settle(
         )
         for record in records:
             journal.append(*verdict_facts(open_intent(record), verdicts[record.key], unique=engine.profile.unique_keys, at=clock.now()))
-            found.take(record, verdicts[record.key])
+            found.take(record, verdicts[record.key], writer.read().jobs[record.key])
     return found.settled()
 
 
@@ -83,14 +83,16 @@ class _Found:
         self._doubts: list[Trouble] = []
         self._duplicates: list[DuplicateJob] = []
 
-    def take(self, record: RecordedJob, verdict: Verdict) -> None:
+    def take(self, record: RecordedJob, verdict: Verdict, now: RecordedJob) -> None:
+        """Take in what became of a record, and what state says of it now."""
         match verdict:
-            case Match(job=job, extra=extra):
-                self._adopted.append(record.address)
-                if extra:
-                    ids = tuple(one.id for one in extra)
+            case Match(job=job):
+                if record.in_doubt:
+                    self._adopted.append(record.address)
+                if now.duplicates:
+                    kept = now.last.engine_job_id or job.id
                     self._duplicates.append(
-                        DuplicateJob(address=record.address, key=record.key, engine=record.engine, kept=job.id, extra=ids)
+                        DuplicateJob(address=now.address, key=now.key, engine=now.engine, kept=kept, extra=now.duplicates)
                     )
             case Absent():
                 self._absent.append(record.address)

@@ -68,9 +68,14 @@ class Evals:
     def _ended(self, action: RunEval, model: str, outcome: RecordedEval | JobError) -> None:
         self._running -= 1
         status = "failed"
-        if isinstance(outcome, RecordedEval):
+        if isinstance(outcome, RecordedEval) and outcome.status != "failed":
             status = outcome.status
             self.done.append(outcome)
+        elif isinstance(outcome, RecordedEval):
+            said_of_it = outcome.error or JobError()
+            why = f": {said_of_it.message}" if said_of_it.message else ""
+            error = JobError(code=said_of_it.code or "eval", message=f"the eval `{outcome.name}` failed{why}")
+            self.trouble.append(Trouble(address=action.address or model, error=error))
         else:
             self.trouble.append(Trouble(address=action.address or model, error=outcome))
         self._effects.progress(said.Evaluated(eval=action.eval.name, address=action.address, model=model, status=status))

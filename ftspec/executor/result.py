@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ftspec.record import JobError, JobStatus, RecordedEval
 
@@ -127,6 +127,13 @@ class Settled:
     """Never became a job: the next plan launches them again."""
     in_doubt: tuple[Trouble, ...] = ()
     duplicates: tuple[DuplicateJob, ...] = ()
+
+    def before(self, result: ApplyResult) -> ApplyResult:
+        """Return the result of an apply that settled this first, and then walked."""
+        adopted = [address for address in self.adopted if address not in result.adopted]
+        keys = {one.key for one in result.duplicates}
+        duplicates = [one for one in self.duplicates if one.key not in keys]
+        return replace(result, adopted=(*adopted, *result.adopted), duplicates=(*duplicates, *result.duplicates))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftspec import __version__
 from ftspec.diagnostics import FtspecError, has_errors
-from ftspec.executor.result import ApplyOptions, ApplyResult
+from ftspec.executor.result import ApplyOptions, ApplyResult, Settled
 from ftspec.pipeline.planning import (
     InvalidSpec,
     Loaded,
@@ -130,10 +130,10 @@ async def _apply(
     project, spec, clock = loaded.project, loaded.spec, SystemClock()
     execution = _signed(project, spec, request.execution)
     async with Session(project, spec) as session:
-        state = writer.read()
+        state, settled = writer.read(), Settled()
         session.remember(state.jobs.values())
         if any(record.doubtful and not record.forgotten for record in state.jobs.values()):
-            await settle(spec=spec, writer=writer, engines=session.engine, clock=clock, options=execution, state=state)
+            settled = await settle(spec=spec, writer=writer, engines=session.engine, clock=clock, options=execution, state=state)
             state = writer.read()
         planned = make_plan(project, request.options, wanted=wanted, state=state)
         if request.saved is not None:
@@ -161,7 +161,7 @@ async def _apply(
                     cost_of=Spending(spec, profiles()).trained,
                     stop=stop,
                 )
-            return _finish(planned, result, writer)
+            return _finish(planned, settled.before(result), writer)
 
 
 def _finish(planned: Planned, result: ApplyResult, writer: StateWriter) -> Applied:

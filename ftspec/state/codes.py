@@ -23,6 +23,11 @@ Fix: run `ftspec state repair`; it joins the records of both sides.""",
 Why: something outside of the launch protocol bought it, such as a second clone at the same time on an engine without unique keys. The job with the smallest (created, id) counts; the others are recorded beside it.
 
 Fix: cancel what still runs, with `ftspec cancel ID`.""",
+    "launch-in-doubt": """A job exists, and nobody knows what became of another launch of it.
+
+Why: two clones launched it, and state was merged. One of them never learned the outcome of its request, so a second job may exist, or appear later.
+
+Fix: run `ftspec apply`; it looks the launch up and buys nothing for it. By hand: `ftspec import ADDRESS --job-id ID`, or `--absent` if it never became a job.""",
     "missing-facts": """A segment of state lacks some of its lines.
 
 Why: lines are numbered; a gap means that somebody deleted lines or a merge lost them.
