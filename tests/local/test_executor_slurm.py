@@ -132,6 +132,12 @@ class Cluster:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
+        for path in Path("/proc").glob("[0-9]*/comm"):  # those whose node was killed wait for it for ever
+            try:
+                if path.read_text().startswith("slurmstepd") and str(self.conf).encode() in path.with_name("environ").read_bytes():
+                    os.kill(int(path.parent.name), signal.SIGKILL)
+            except (FileNotFoundError, ProcessLookupError):
+                continue
 
 
 @pytest.fixture(scope="module")
