@@ -53,7 +53,7 @@ profile = Profile(
         "python": "Interpreter of the environment that trains; it has `ftspec[local]`. Default: the one that runs ftspec.",
         "executor": "Where jobs run: `local` (default), `slurm` or `ray`.",
         "slots": "Jobs at once on this machine. Default: one a GPU, else one.",
-        "gpus": "GPUs of this machine to use (a list of numbers), or GPUs a job on a cluster. Default: all here, one there.",
+        "gpus": "GPUs of this machine to use: how many, or a list of numbers. A job trains on one; on a cluster 0 says on none. Default: all.",
         "cpus": "Threads a job may use. Default: the machine's, shared by its slots; 4 on a cluster.",
         "memory_gb": "Memory of a job on a cluster.",
         "time_limit": "Minutes after which a cluster ends a job.",
