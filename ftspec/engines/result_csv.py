@@ -2,7 +2,7 @@
 
 Documented columns are `step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy`; older and
 newer files differ, so every numeric column is taken by its name. The content may be base64. Lines
-that make no sense are skipped; a file without a `step` column holds nothing.
+that make no sense are skipped; a file without a `step` column, or of more than 64 MiB, holds nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import Final, TypeAlias
 
 _LARGEST: Final = 1e12
 _MOST_LINES: Final = 500_000
+_MOST_BYTES: Final = 64 << 20
+_HEAD: Final = 8192
+"""Bytes in which the line of column names must end."""
 
 Metrics: TypeAlias = dict[float, dict[str, float]]
 """Step to what was measured there."""
@@ -21,27 +24,36 @@ Metrics: TypeAlias = dict[float, dict[str, float]]
 
 def read_result(content: bytes) -> Metrics:
     """Return what a result file measured, steps rising."""
-    found = _read(_text(content))
-    if not found:
+    if len(content) > _MOST_BYTES:
+        return {}
+    if "step" not in _columns(_lines(content[:_HEAD]))[0]:
         try:
-            found = _read(_text(base64.b64decode(b"".join(content.split()), validate=True)))
+            if "step" not in _columns(_lines(_decoded(content[:_HEAD])))[0]:
+                return {}
+            content = _decoded(content)
         except (binascii.Error, ValueError):
             return {}
-    return dict(sorted(found.items()))
+    return dict(sorted(_read(_lines(content)).items()))
 
 
-def _text(content: bytes) -> str:
-    return content.decode("utf-8-sig", errors="replace")
+def _decoded(content: bytes) -> bytes:
+    text = b"".join(content.split())
+    return base64.b64decode(text[: len(text) // 4 * 4], validate=True)
 
 
-def _read(text: str) -> Metrics:
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines:
-        return {}
-    delimiter = max(",;\t", key=lines[0].count)
-    header = [name.strip().strip('"').strip().lower() for name in lines[0].split(delimiter)]
-    if "step" not in header:
-        return {}
+def _lines(content: bytes) -> list[str]:
+    return [line for line in content.decode("utf-8-sig", errors="replace").splitlines() if line.strip()]
+
+
+def _columns(lines: list[str]) -> tuple[list[str], str]:
+    """Return the names of the columns, and what stands between them."""
+    first = lines[0] if lines else ""
+    delimiter = max(",;\t", key=first.count)
+    return [name.strip().strip('"').strip().lower() for name in first.split(delimiter)], delimiter
+
+
+def _read(lines: list[str]) -> Metrics:
+    header, delimiter = _columns(lines)
     found: Metrics = {}
     try:
         for cells in csv.reader(lines[1:_MOST_LINES], delimiter=delimiter):
