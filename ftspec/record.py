@@ -114,6 +114,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
     seed: int | None = None
     model: str | None = None
     """The fine-tuned model's name."""
+    deployment: str | None = None
+    """The name to ask it by, on an engine whose models answer once they are deployed."""
     checkpoints: tuple[Checkpoint, ...] = ()
     metrics: dict[str, float | None] = {}
     """Last known training metrics: `train_loss`, `valid_loss`, `full_valid_loss`, ..."""

@@ -55,7 +55,7 @@ def command(
         rows = [row for one in rows for row in (*one.saved(), one)]
     match form:
         case "raw":
-            _console.out_raw("".join(f"{printable(row.model)}\n" for row in rows))
+            _console.out_raw("".join(f"{printable(row.asked)}\n" for row in rows))
         case "json":
             _console.out_raw(as_json(rows))
         case "csv":
@@ -83,10 +83,10 @@ def _pairs(words: Sequence[str]) -> dict[str, str]:
 def _table(rows: Sequence[TrainedModel]) -> None:
     loss = [row.metrics.get("full_valid_loss") or row.metrics.get("valid_loss") or row.metrics.get("train_loss") for row in rows]
     cells = [
-        (row.address, row.base_model, row.step, None if one is None else f"{one:.4f}", row.model, None if row.current else "replaced")
+        (row.address, row.base_model, row.step, None if one is None else f"{one:.4f}", row.model, row.deployment, None if row.current else "replaced")
         for row, one in zip(rows, loss, strict=True)
     ]
-    headers = ("address", "base model", "step", "loss", "model", "")
+    headers = ("address", "base model", "step", "loss", "model", "deployment", "")
     used = [i for i, head in enumerate(headers) if any(row[i] is not None for row in cells) or head == "model"]
     _console.table([headers[i] for i in used], [[row[i] for i in used] for row in cells])
 

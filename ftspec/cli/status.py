@@ -157,6 +157,7 @@ def _details(loaded: Loaded, record: RecordedJob, pace: Pace, *, ask: bool) -> N
         ("key of", f"${last.owner}" if last.owner else None),
         ("job", last.engine_job_id),
         ("model", record.model),
+        ("answers as", last.deployment),
     ]
     width = max(len(name) for name, _ in rows)
     _console.out(record.address)
@@ -171,7 +172,7 @@ def _details(loaded: Loaded, record: RecordedJob, pace: Pace, *, ask: bool) -> N
             _console.out(f"  {'parameter':<{width}}  {printable(last.error.param)}")
     if ask and last.engine_job_id is not None:
         _events(loaded, record)
-    for line in _next_steps(record, last):
+    for line in _next_steps(record, last) or _deploy(loaded, record):
         _console.out(line)
 
 
@@ -213,6 +214,20 @@ def _next_steps(record: RecordedJob, last: Attempt) -> list[str]:
     if not last.status.terminal:
         return ["", f"    ftspec events '{record.address}' --follow"]
     return []
+
+
+def _deploy(loaded: Loaded, record: RecordedJob) -> list[str]:
+    """Return what is left to do before a trained model answers."""
+    from ftspec.pipeline.planning import profiles
+
+    entry = loaded.spec.engines.get(record.engine)
+    needs = profiles()[entry.type].deployment if entry is not None and record.model and not record.last.deployment else None
+    if needs is None:
+        return []
+    from ftspec.render.paragraph import paragraph
+
+    text = paragraph(f"  On this engine: {needs}. Then record its name:", _console.width(), rest=2)
+    return ["", text, f"    ftspec deployed '{record.address}' NAME"]
 
 
 def _show_json(records: list[RecordedJob]) -> None:

@@ -52,7 +52,7 @@ class Timeouts:
 class WireEngine:
     """One account on one engine of the protocol (see `base.Engine`)."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 one way in, everything else by name
         self,
         account: Account,
         *,
@@ -63,8 +63,9 @@ class WireEngine:
         owner: str | None = None,
         patience: float = 60.0,
         timeouts: Timeouts | None = None,
+        deployments: Mapping[str, str] | None = None,
     ) -> None:
-        """`app`: an ASGI app asked in process; `owner`: the name of the variable that holds the key."""
+        """`app`: an ASGI app asked in process; `owner`: the name of the variable that holds the key; `deployments`: what models are asked by."""
         self.profile = profile
         self.scope = scope
         self.owner = owner
@@ -72,6 +73,7 @@ class WireEngine:
         self._clock: Clock = clock or SystemClock()
         self._patience = patience
         self.timeouts = timeouts or Timeouts()
+        self._deployments: Mapping[str, str] = {} if deployments is None else deployments
         self._server_date: tuple[float, float] | None = None
         self._asked_the_time = False
 
@@ -180,12 +182,12 @@ class WireEngine:
 
     async def chat(self, *, model: str, messages: Sequence[Mapping[str, Any]], **sampling: Any) -> ChatAnswer:
         """Ask a model once; no retry here, because answers cost money."""
-        body = {"model": model, "messages": list(messages), **sampling}
+        body = {"model": self._deployments.get(model, model), "messages": list(messages), **sampling}
         return await self.purchase("/chat/completions", wire.chat, doing="the question", seconds=self.timeouts.chat, body=body)
 
     async def chat_stream(self, *, model: str, messages: Sequence[Mapping[str, Any]], **sampling: Any) -> AsyncIterator[str]:
         """Ask a model and yield the text as it comes."""
-        body = {"model": model, "messages": list(messages), **sampling, "stream": True}
+        body = {"model": self._deployments.get(model, model), "messages": list(messages), **sampling, "stream": True}
         failure: EngineError | None = None
         try:
             async for line in self._wire.lines("/chat/completions", body, seconds=self.timeouts.chat):

@@ -65,7 +65,9 @@ def open_engine(
             organization=_label(entry, "organization", entry.organization),
             project=_label(entry, "project", entry.project),
         )
-        engines[variable] = WireEngine(account, profile=profile, scope=entry.scope, clock=clock, owner=variable or None, deployments=deployments)
+        engines[variable] = WireEngine(
+            account, profile=profile, scope=entry.scope, clock=clock, owner=variable or None, deployments=deployments
+        )
     if len(engines) == 1:
         return next(iter(engines.values()))
     from ftspec.engines.keyring import KeyRing

@@ -8,6 +8,7 @@ by keys alone: a record counts if its key is what the eval and the record's mode
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -92,6 +93,10 @@ class Evaluator:
             "ftspec_version": __version__,
         }
         about = {name: value for name, value in about.items() if value is not None}
+        needs = self._session.waits_for_deployment(action.engine, model) if job_key is not None and action.step is None else None
+        if needs is not None:
+            whose = shlex.quote(action.address or model)
+            raise FtspecError(f"`{action.eval.name}` was not asked: {needs}. Then `ftspec deployed {whose} NAME`, and apply again")
         self._writer.append(EvalFact(key=action.key, at=started, values={**about, "status": "running"}))
         task = EvalTask(
             eval=action.eval,

@@ -138,12 +138,12 @@ def model(address: str, files: Files = (), *, root: str | PathLike[str] = ".") -
     from ftspec.state.trained import model as trained
 
     state, lock = _recorded(files, root)
-    return trained(state, lock, address).model
+    return trained(state, lock, address).asked
 
 
 def model_list(files: Files = (), *, root: str | PathLike[str] = ".", **where: Any) -> list[str]:
     """Return only the names of `models(...)`."""
-    return [row.model for row in models(files, root=root, **where)]
+    return [row.asked for row in models(files, root=root, **where)]
 
 
 def _project(files: Files, root: str | PathLike[str], variables: Mapping[str, str] | None = None, *, need_spec: bool = True) -> Project:

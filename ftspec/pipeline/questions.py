@@ -186,6 +186,7 @@ async def evaluate(
         recorded = {a.key: state.evals[a.key] for a in actions if a.key in state.evals and state.evals[a.key].status == "succeeded"}
         missing = [action for action in actions if question.fresh or action.key not in recorded]
         async with Session(project, spec) as session:
+            session.remember(state.jobs.values())
             evaluator = Evaluator(wanted, session, writer, options=options, watch=watch)
             for action in missing:
                 if talk is not None:

@@ -101,8 +101,8 @@ def build(jobs: Sequence[Identified], datasets: Mapping[str, DatasetFacts], stat
     """Return what the lockfile must say of these jobs."""
     used = {ref for one in jobs for ref in (one.job.train, one.job.validation) if ref is not None}
     return Lock(
-        datasets={ref: LockedDataset(digest=datasets[ref].key, rows=datasets[ref].rows) for ref in sorted(used & datasets.keys())},
-        jobs={one.job.address: _job(one, datasets, state.jobs.get(one.key)) for one in sorted(jobs, key=lambda one: one.job.address)},
+        datasets={ref: LockedDataset(digest=datasets[ref].key, rows=datasets[ref].rows) for ref in used & datasets.keys()},
+        jobs={one.job.address: _job(one, datasets, state.jobs.get(one.key)) for one in jobs},
     )
 
 

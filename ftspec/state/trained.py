@@ -70,15 +70,22 @@ class TrainedModel:
     cost: float | None
     currency: str | None
     finished_at: str | None
+    deployment: str | None = None
+    """The name to ask the model by, where its engine deploys models."""
     step: int | None = None
     """Set for a model saved during training."""
     current: bool = True
+
+    @property
+    def asked(self) -> str:
+        """What requests name the model by."""
+        return self.deployment or self.model
 
     def saved(self) -> Iterator[TrainedModel]:
         """Yield the models saved during training, beside the last one."""
         for one in self.checkpoints:
             if one.model != self.model:
-                yield replace(self, model=one.model, step=one.step, metrics=one.metrics, checkpoints=())
+                yield replace(self, model=one.model, step=one.step, metrics=one.metrics, checkpoints=(), deployment=None)
 
     def get(self, name: str) -> Any:
         """Return a setting, hyperparameter, axis or tag (`KeyError`: this row has none of that name)."""
@@ -98,6 +105,7 @@ class TrainedModel:
     def flat(self) -> dict[str, Any]:
         """Return the row as columns: scalars under fixed names, then hyperparameters and tags."""
         fixed = {name: getattr(self, name) for name in _COLUMNS}
+        fixed |= {"deployment": self.deployment} if self.deployment else {}
         given = _under(self.given, "hyperparameters") | dict(self.hyperparameters)
         return (
             fixed | {f"hyperparameters.{n}": v for n, v in sorted(given.items())} | {f"tags.{n}": v for n, v in sorted(self.tags.items())}
@@ -166,7 +174,7 @@ def as_shell(rows: Sequence[TrainedModel]) -> str:
     lines = []
     for row, name in zip(rows, names, strict=True):
         unique = name if names.count(name) == 1 else f"{name}_{row.key[:8].upper()}"
-        lines.append(f"{'_' if unique[0].isdigit() else ''}{unique}={shlex.quote(row.model)}\n")
+        lines.append(f"{'_' if unique[0].isdigit() else ''}{unique}={shlex.quote(row.asked)}\n")
     return "".join(lines)
 
 
@@ -206,6 +214,7 @@ def _row(state: State, record: RecordedJob, attempt: Attempt, *, address: str, c
     return TrainedModel(
         address=address,
         model=attempt.model or "",
+        deployment=attempt.deployment,
         job=attempt.engine_job_id or "",
         key=record.key,
         engine=record.engine,
