@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -22,20 +24,38 @@ from ftspec.experiment import EngineEntry
 from ftspec.server.inprocess import EngineApp, engine_app
 from ftspec.server.trainers.local.run import LocalRun
 
+from .warm import interpreter
+
 PATIENCE = 240.0
 _DATA = Path(__file__).parents[2] / "examples" / "specs" / "data"
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A base model of 150,000 numbers."""
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """What takes the interpreter's place where a test is not about the process: it has imported everything already."""
     if any(find_spec(name) is None for name in ("torch", "trl", "peft")):
         pytest.skip("ftspec[local] is not installed")
+    folder = tmp_path_factory.mktemp("warm")
+    door = Path(tempfile.mkdtemp(prefix="ftspec-")) / "door"  # a socket's path must be short
+    command = [sys.executable, str(Path(__file__).with_name("warm.py")), str(door)]
+    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log) as process:
+        end = time.monotonic() + PATIENCE
+        while not door.exists():
+            assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        yield interpreter(folder, door)
+        assert process.stdin is not None
+        process.stdin.close()
+    shutil.rmtree(door.parent)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory, warm: str) -> Path:
+    """A base model of 150,000 numbers."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("tiny.py")), str(folder)], check=True, env=environment, capture_output=True
-    )
+    subprocess.run([warm, str(Path(__file__).with_name("tiny.py")), str(folder)], check=True, env=environment, capture_output=True)
     return folder
 
 
@@ -151,13 +171,13 @@ class Local:
 
 
 @pytest.fixture
-def opened(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Local]]:
-    """Open the local engine: `opened(micro_batch=2)`."""
+def opened(tmp_path: Path, tiny: Path, warm: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Local]]:
+    """Open the local engine: `opened(micro_batch=2)`; with `python=None` the interpreter is the real one."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     made: list[Local] = []
 
     def open_it(**options: Any) -> Local:
-        made.append(Local(tmp_path / f"local{len(made)}", **{"models": {"tiny": str(tiny)}, **options}))
+        made.append(Local(tmp_path / f"local{len(made)}", **{"models": {"tiny": str(tiny)}, "python": warm, **options}))
         return made[-1]
 
     yield open_it
@@ -176,11 +196,13 @@ def method() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory, tiny: Path, data: Callable[..., bytes]) -> Iterator[tuple[Local, dict[str, Any]]]:
+def unbroken(
+    tmp_path_factory: pytest.TempPathFactory, tiny: Path, warm: str, data: Callable[..., bytes]
+) -> Iterator[tuple[Local, dict[str, Any]]]:
     """One supervised job that nobody disturbed, and its engine."""
     patch = pytest.MonkeyPatch()
     patch.setenv("HF_HUB_OFFLINE", "1")
-    local = Local(tmp_path_factory.mktemp("unbroken"), models={"tiny": str(tiny)})
+    local = Local(tmp_path_factory.mktemp("unbroken"), models={"tiny": str(tiny)}, python=warm)
     job = local.create(data("tickets", 32), data("tickets", 8, skip=32), method=hyperparameters(**STEADY))
     yield local, local.finished(job["id"])
     local.close()

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,12 +21,12 @@ def told(encoded):
 
 
 @pytest.fixture
-def there(tiny):
+def there(tiny, warm):
     """Run a few lines in an environment that trains; they `print` one JSON value."""
 
     def run(code, given=None):
         done = subprocess.run(
-            [sys.executable, "-c", _HEAD + code, str(tiny)],
+            [warm, "-c", _HEAD + code, str(tiny)],
             input=json.dumps(given),
             capture_output=True,
             text=True,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import time
 
@@ -11,8 +12,19 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("training")]
 
 
 def kill(run):
-    """Kill the worker of a run, and whatever it started."""
-    os.killpg(run.handle()["handle"]["pid"], signal.SIGKILL)
+    """Kill the process that trains, and whatever it started."""
+    card = json.loads((run.path / "attempts" / f"{run.newest_attempt():04d}").read_text())
+    os.killpg(card["pid"], signal.SIGKILL)
+
+
+def test_another_run_ends_with_the_same_bits(opened, unbroken, data, steady, method):
+    """The same job in a process of its own, by the interpreter that runs this and from cold, has the same weights; another seed has not."""
+    local = opened(python=None)
+    jobs = [local.create(data("tickets", 32), data("tickets", 8, skip=32), method=method(**steady), seed=seed) for seed in (1, 2)]
+    weights = [local.weights(local.finished(job["id"])["id"]) for job in jobs]
+    other, undisturbed = unbroken
+    assert weights[0] == other.weights(undisturbed["id"])
+    assert weights[0] != weights[1]
 
 
 def test_the_loss_falls_and_everything_is_recorded(unbroken):
@@ -68,16 +80,19 @@ def test_a_conversation_that_does_not_fit_is_refused(unbroken):
     assert streamed.text.rstrip().endswith("data: [DONE]")
 
 
-def test_a_killed_worker_goes_on_with_the_same_weights(opened, unbroken, data, steady, method):
-    """Killed in the middle and taken up by another process, a job ends with the bits of a job that nobody killed."""
-    local = opened(checkpoint_seconds=0.001)
+@pytest.mark.parametrize("seconds", [0.001, 300], ids=["saved at every step", "saved at every epoch"])
+def test_a_killed_worker_goes_on_with_the_same_weights(opened, unbroken, data, steady, method, seconds):
+    """Killed at any step, twice, and taken up by other processes, a job ends with the bits of a job that nobody killed."""
+    local = opened(checkpoint_seconds=seconds)
     job = local.create(data("tickets", 32), data("tickets", 8, skip=32), method=method(**steady))
-    local.at_step(job["id"], 5)
-    kill(local.run(job["id"]))
-    local.reopened()
+    run = local.run(job["id"])
+    for attempt, step in enumerate(sorted([random.randrange(1, 21), random.randrange(9, 22)]), start=1):
+        local.until(job["id"], lambda _: run.newest_attempt() == attempt and run.figures() and run.figures()[-1]["step"] >= step)  # noqa: B023 waited for at once
+        kill(run)
+        local.reopened()
     local.finished(job["id"])
     assert any("training goes on from step" in message for message in local.messages(job["id"]))
-    assert local.run(job["id"]).newest_attempt() == 2
+    assert run.newest_attempt() == 3
     other, undisturbed = unbroken
     assert local.weights(job["id"]) == other.weights(undisturbed["id"])
     steps = [figures["step"] for figures in local.run(job["id"]).figures()]
@@ -131,10 +146,10 @@ def test_of_two_workers_the_later_one_owns_the_job(opened, data, method, steady)
     assert sum("has successfully completed" in message for message in local.messages(job["id"])) == 1
 
 
-def test_workers_that_vanish_again_and_again_end_the_job(opened, data, tmp_path):
+def test_workers_that_vanish_again_and_again_end_the_job(opened, warm, data, tmp_path):
     """An interpreter that dies at once is tried `max_attempts` times, and then the job has failed."""
     broken = tmp_path / "python"
-    broken.write_text('#!/bin/sh\ncase "$2" in *probe) exec ' + os.sys.executable + ' "$@";; esac\nexit 9\n')
+    broken.write_text('#!/bin/sh\ncase "$*" in *probe*) exec ' + warm + ' "$@";; esac\nexit 9\n')
     broken.chmod(0o755)
     local = opened(python=str(broken), max_attempts=2)
     job = local.finished(local.create(data("tickets", 12))["id"], status="failed")
