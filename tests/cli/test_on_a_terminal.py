@@ -43,8 +43,8 @@ def project(applied: Path, tmp_path: Path) -> Path:
     return tmp_path / "project"
 
 
-def typed(folder: Path, *words: str, **environment: str) -> str:
-    """Run ftspec on a terminal of 80 columns and return everything it wrote there."""
+def typed(folder: Path, *words: str, answer: str = "", **environment: str) -> str:
+    """Run ftspec on a terminal of 80 columns, type an answer, and return everything it wrote there."""
     mine, theirs = pty.openpty()
     kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "CI")}
     env = {**kept, "COLUMNS": "80", "LINES": "40", "TERM": "xterm", "HOME": str(folder), **environment}
@@ -52,6 +52,7 @@ def typed(folder: Path, *words: str, **environment: str) -> str:
         [sys.executable, "-m", "ftspec", *words], cwd=folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs, close_fds=True
     )
     os.close(theirs)
+    os.write(mine, answer.encode())
     written = []
     with contextlib.suppress(OSError):  # the other end is closed
         while piece := os.read(mine, 65536):
@@ -110,3 +111,16 @@ def test_status_says_when_a_job_should_be_done(project: Path) -> None:
     shown = ESCAPE.sub("", typed(project, "status", "--offline"))
     assert re.search(r"epochs +seed +status +done", shown), shown
     assert re.search(r"40 +1 +(queued|running|launched) +(in \d+ (s|min)|any moment)", shown), shown
+
+
+@pytest.mark.parametrize(("answer", "bought"), [("y", False), ("YES", False), ("", False), ("yes", True)])
+def test_only_yes_buys(project: Path, answer: str, bought: bool) -> None:
+    """The question names the money; anything but `yes` buys nothing."""
+    shutil.rmtree(project / "state")
+    shutil.rmtree(project / ".ftspec")
+    shown = typed(project, "apply", answer=f"{answer}\n")
+    assert "This plan is " in shown
+    assert "Its cost: free." in shown
+    assert ("was not approved; nothing was bought" in shown) is not bought
+    assert ("2 launched, 2 succeeded." in shown) is bought
+    assert list((project / "state").glob("*.jsonl")) != [] if bought else "ftjob-" not in shown
