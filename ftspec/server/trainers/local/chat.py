@@ -6,6 +6,7 @@ answer that had begun is broken off, and whoever asked may ask again.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import logging
@@ -51,7 +52,7 @@ class Answerer:
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._ids = itertools.count(1)
-        self._queues: dict[str, queue.SimpleQueue[dict[str, Any] | None]] = {}
+        self._boxes: dict[str, tuple[subprocess.Popen[bytes], queue.SimpleQueue[dict[str, Any] | None]]] = {}
 
     def complete(self, request: ChatRequest, *, base: Base, adapter: Path | None, model: Path | None) -> Completion:
         """Begin an answer of `base` (with `adapter`), or of the whole `model`."""
@@ -100,43 +101,50 @@ class Answerer:
 
     def _send(self, number: str, box: queue.SimpleQueue[dict[str, Any] | None], content: Mapping[str, Any]) -> None:
         with self._lock:
-            if self._child is None or self._child.poll() is not None:
-                self._start()
-            assert self._child is not None  # noqa: S101 just started
-            assert self._child.stdin is not None  # noqa: S101 a pipe
-            self._queues[number] = box
             try:
-                self._child.stdin.write(json.dumps(content).encode() + b"\n")
-                self._child.stdin.flush()
+                child = self._child = self._child or self._started()
+                assert child.stdin is not None  # noqa: S101 a pipe
+                self._boxes[number] = child, box
+                child.stdin.write(json.dumps(content).encode() + b"\n")
+                child.stdin.flush()
             except OSError:
-                self._queues.pop(number, None)
+                self._boxes.pop(number, None)
                 raise AnswererGone from None
 
-    def _start(self) -> None:
+    def _started(self) -> subprocess.Popen[bytes]:
         environment = {**inherited(os.environ), "OMP_NUM_THREADS": str(self._threads), "PYTHONUNBUFFERED": "1"}
         with self._log_file.open("ab") as errors:
-            self._child = subprocess.Popen(  # noqa: S603 the user's interpreter
+            child = subprocess.Popen(  # noqa: S603 the user's interpreter
                 [self._python, "-P", "-m", "ftspec.server.trainers.local.answer"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env=environment,
             )
-        threading.Thread(target=self._read, args=(self._child,), daemon=True).start()
+        threading.Thread(target=self._read, args=(child,), daemon=True).start()
+        return child
 
     def _read(self, child: subprocess.Popen[bytes]) -> None:
+        """Hand out what a child says until it ends; then tell those who still wait for it."""
         assert child.stdout is not None  # noqa: S101 a pipe
+        assert child.stdin is not None  # noqa: S101 a pipe
         for line in child.stdout:
-            content = json.loads(line)
-            box = (self._queues.pop if "finish" in content else self._queues.get)(content["id"], None)
-            if box is not None:
-                box.put(content)
+            try:
+                content = json.loads(line)
+            except ValueError:
+                break  # it was killed within a line
+            known = (self._boxes.pop if "finish" in content else self._boxes.get)(content["id"], None)
+            if known is not None:
+                known[1].put(content)
         with self._lock:
-            for number in list(self._queues):
-                self._queues.pop(number).put(None)
-        child.stdout.close()
-        if child.stdin is not None:
-            child.stdin.close()
+            if self._child is child:
+                self._child = None
+            child.stdout.close()
+            with contextlib.suppress(OSError):
+                child.stdin.close()
+            left = [number for number, (whose, _) in self._boxes.items() if whose is child]
+            for number in left:
+                self._boxes.pop(number)[1].put(None)
         child.wait()
 
     def _wait(self, number: str, box: queue.SimpleQueue[dict[str, Any] | None], seconds: float) -> dict[str, Any]:
@@ -145,10 +153,10 @@ class Answerer:
         except queue.Empty:
             content = None
         if content is None:
-            self._queues.pop(number, None)
+            self._boxes.pop(number, None)
             raise AnswererGone
         if "error" in content:
-            self._queues.pop(number, None)
+            self._boxes.pop(number, None)
             raise TrainerRefusal(Problem(message=content["error"], param="messages", code=content.get("code", "invalid_value")))
         return content
 
@@ -164,14 +172,12 @@ class Answerer:
         except AnswererGone:
             raise _gone() from None
         finally:
-            if self._queues.pop(number, None) is not None:
+            if self._boxes.pop(number, None) is not None:
                 self._forget(number)
 
     def _forget(self, number: str) -> None:
         with self._lock:
-            if self._child is not None and self._child.stdin is not None and self._child.poll() is None:
-                try:
+            if self._child is not None and self._child.stdin is not None:
+                with contextlib.suppress(OSError):
                     self._child.stdin.write(json.dumps({"forget": number}).encode() + b"\n")
                     self._child.stdin.flush()
-                except (OSError, ValueError):
-                    return
