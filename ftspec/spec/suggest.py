@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ftspec.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -31,7 +33,7 @@ def did_you_mean(word: str, known: Iterable[str], *, others: Mapping[str, str] |
     known = list(known)
     best = (others or {}).get(word) or nearest(word, known)
     if best is not None:
-        return f"did you mean `{best}`?"
+        return f"did you mean `{printable(best)}`?"
     if 0 < len(known) <= 12:
-        return "known: " + ", ".join(f"`{one}`" for one in known)
+        return "known: " + ", ".join(f"`{printable(one)}`" for one in known)
     return None
