@@ -18,6 +18,7 @@ from ftspec.engines.base import EngineError, Refused, UnknownOutcome
 from ftspec.testing.fuzz.target import Check, Target, shown
 from ftspec.testing.fuzz.targets.exports import COMPLETION
 from ftspec.testing.fuzz.targets.rows import ANSWER, CALLING, USER
+from ftspec.testing.fuzz.targets.specs import GRADERS
 
 if TYPE_CHECKING:
     from ftspec.engines.client import WireEngine
@@ -77,6 +78,7 @@ def engine(app: Any, base_url: str = "http://127.0.0.1:9/v1") -> WireEngine:
         profile=load_profiles()["openai"],
         scope="test",
         clock=_Clock(),
+        patience=1,
         app=app,
         timeouts=Timeouts(read=5, create=5, upload=5, chat=5),
     )
@@ -195,11 +197,17 @@ async def _stored(one: WireEngine) -> None:
 
 
 async def _chatted(one: WireEngine) -> None:
-    """An answer has text, counts and calls that can be kept."""
+    """An answer has text, counts and calls that can be kept, and every grader can look at it."""
     import msgspec
+
+    from ftspec.evals.grading import SyncGrader, sample_of
 
     answer = await one.chat(model="m", messages=[])
     msgspec.json.encode({"text": answer.text, "calls": answer.tool_calls, "tokens": [answer.input_tokens, answer.output_tokens]})
+    sample = sample_of(answer.text, tool_calls=answer.tool_calls, finish_reason=answer.finish_reason, refusal=answer.refusal)
+    for definition in JUDGES:
+        grade = SyncGrader(definition).grade(sample, {"reference": "yes", "labels": ["a"], "reference_tools": [], "n": 1})
+        shown(grade.error or "", grade.detail or "")
 
 
 async def _streamed(one: WireEngine) -> None:
@@ -334,6 +342,10 @@ FILE: Final = {
 }
 CHUNK: Final = {"id": "c", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": None}]}
 STREAM: Final = b"data: " + json.dumps(CHUNK).encode() + b"\n\n: ping\n\ndata: [DONE]\n\n"
+JSON_TEXT: Final = {
+    **COMPLETION,
+    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": '{"a": 1, "b": [2]}'}}],
+}
 CHAT: Final = {
     **COMPLETION,
     "choices": [{"index": 0, "finish_reason": "tool_calls", "message": {**CALLING, "refusal": "no"}}, {"message": ANSWER}],
@@ -344,6 +356,7 @@ def _page(*rows: Any) -> bytes:
     return _reply({"object": "list", "data": list(rows), "has_more": True}, "content-type: application/json")
 
 
+JUDGES: Final = tuple(one for one in map(json.loads, GRADERS) if one["type"] not in {"python", "score_model", "label_model", "pairwise"})
 ERRORS: Final = (
     _reply(ERROR, "content-type: application/json", "retry-after: 5", "date: Fri, 20 Nov 2026 10:00:00 GMT", status=429),
     _reply({"error": "x", "object": "error"}, "retry-after-ms: 1e3", "retry-after: Fri, 20 Nov 2026 10:00:00 GMT", status=400),
@@ -360,7 +373,7 @@ TARGETS: Final = (
     Target(name="reply files", form="http", prepare=_prepare(_files), seeds=(_page(FILE), _reply(FILE, JSON), _page({"id": "m", "object": "model"}), _reply(b"step,train_loss\n1,0.5\n"))),
     Target(name="reply upload", form="http", prepare=_prepare(_uploaded), seeds=(_reply(FILE, JSON), *ERRORS)),
     Target(name="reply stored", form="http", prepare=_prepare(_stored), seeds=(_page({**COMPLETION, **USER}),)),
-    Target(name="reply chat", form="http", prepare=_prepare(_chatted), seeds=(_reply(CHAT, JSON), *ERRORS)),
+    Target(name="reply chat", form="http", prepare=_prepare(_chatted), seeds=(_reply(CHAT, JSON), _reply(JSON_TEXT, JSON), *ERRORS)),
     Target(name="reply stream", form="http", prepare=_prepare(_streamed), seeds=(_reply(STREAM, "content-type: text/event-stream"), _reply(b"data: " + json.dumps(ERROR).encode() + b"\n\n"), *ERRORS)),
     Target(name="reply socket", form="text", prepare=_raw, seeds=(
         b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\ndata:\r\n0\r\n\r\n",

@@ -111,7 +111,7 @@ class _Served:
             "method": self.method.decode("latin-1") or "GET", "path": path.decode(errors="replace") or "/", "raw_path": path, "query_string": query,
             "headers": headers, "server": ("127.0.0.1", 80),
         }  # fmt: skip
-        return self._runner.run(_called(self._app, scope, body))
+        return self._runner.run(called(self._app, scope, body))
 
     def close(self) -> None:
         import shutil
@@ -121,7 +121,8 @@ class _Served:
             shutil.rmtree(path, ignore_errors=True)
 
 
-async def _called(app: Any, scope: Mapping[str, Any], body: bytes) -> tuple[int, bytes]:
+async def called(app: Any, scope: Mapping[str, Any], body: bytes) -> tuple[int, bytes]:
+    """Return what an ASGI app answers to a request whose body comes in two pieces."""
     half = len(body) // 2
     messages = [
         {"type": "http.request", "body": body[:half], "more_body": True},

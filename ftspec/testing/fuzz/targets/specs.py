@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -37,8 +37,8 @@ engines:
   openai: {type: openai, api_key_env: OPENAI_API_KEY, organization: org-acme, project: proj_x, limits: {max_running: 3, leave_free: 1, per_day: 8}}
   gateway: {type: openai-compatible, base_url: "http://127.0.0.1:9/v1"}
 datasets:
-  rows: {path: rows.jsonl, split: {train: 0.7, validation: 0.1, test: 0.2, seed: 0, group_by: team}}
-  few: {path: rows.jsonl, transforms: [{type: dedupe}, {type: sample, n: 5, seed: 1}, {type: drop_fields, fields: [team]}]}
+  rows: {path: rows.jsonl, split: {train: 0.7, validation: 0.1, test: 0.2, seed: 0}}
+  few: {path: rows.jsonl, transforms: [{type: dedupe}, {type: sample, n: 5, seed: 1}, {type: drop, fields: [team]}]}
   mixed: {path: rows.jsonl, format: chat, transforms: [{type: mix, with: {few: 0.5}}]}
 defaults: {engine: sandbox, validation: rows.validation}
 experiments:
@@ -58,7 +58,7 @@ experiments:
     base_model: {from: triage, where: {seed: 1, epochs: 3}}
     train: few
     method: {type: supervised, hyperparameters: {learning_rate_multiplier: 1e-1}}
-    lora: {rank: 8}
+    engine_options: {}
     depends_on: [triage]
   hosted: {engine: openai, base_model: gpt-4.1-mini-2025-04-14, train: mixed, name: "hosted-{seed}", matrix: {zip: {seed: [1, 2], epochs: [1, 2]}}}
 evals:
@@ -69,7 +69,7 @@ evals:
       exact: {type: string_check, operation: eq, input: "{{sample.output_text}}", reference: "{{item.team}}"}
     compare_to: base
     require: ["exact >= base.exact"]
-policy: {max_cost: 60, max_jobs: 40, require_validation: true}
+policy: {max_cost: 60, max_jobs: 40, require_validation: true, allow_leakage: true}
 prices: {openai: {"gpt-4.1*": {training: 25, input: 0.4, output: 1.6, currency: USD, date: 2026-11-20}}}
 notify: [{on: [failed], command: [echo, done]}]
 identity: {suffix: true}
@@ -218,7 +218,8 @@ def _filtered(content: bytes) -> None:
 
 def _grader(content: bytes) -> None:
     """A grader definition is refused with sentences, or grades any sample."""
-    from ftspec.evals.base import Grade, GraderStopped, MissingField, PureGrader, check_definition, parse
+    from ftspec.evals.base import PureGrader, check_definition, parse
+    from ftspec.evals.grading import SyncGrader, sample_of
 
     try:
         definition = json.loads(content)
@@ -231,9 +232,9 @@ def _grader(content: bytes) -> None:
     if not isinstance(grader, PureGrader) or problems:
         return
     for text in ("", "yes", '{"a": 1}', "x" * 2000):
-        with suppress(MissingField, GraderStopped):
-            grade = grader.compare({"output_text": text, "output_tools": [], "choices": []}, {"reference": "yes", "n": 1, "labels": ["a"]})
-            assert isinstance(grade, Grade)
+        with refusal():
+            grade = SyncGrader(definition).grade(sample_of(text), {"reference": "yes", "n": 1, "labels": ["a"]})
+            shown(grade.error or "", grade.detail or "")
 
 
 def _prices(content: bytes) -> None:
@@ -263,14 +264,14 @@ def _printable(content: bytes) -> None:
 GRADERS: Final = (
     b'{"type":"string_check","operation":"eq","input":"{{sample.output_text}}","reference":"{{item.reference}}"}',
     b'{"type":"text_similarity","evaluation_metric":"bleu","input":"{{sample.output_text}}","reference":"{{item.reference}}","pass_threshold":0.5}',
-    b'{"type":"regex","pattern":"(a+)+$","input":"{{sample.output_text}}","flags":["ignore_case"]}',
+    b'{"type":"regex","pattern":"(a+)+$","input":"{{sample.output_text}}","ignore_case":true,"group":1}',
     b'{"type":"exact_set","input":"{{sample.output_text}}","reference":"{{item.labels}}"}',
     b'{"type":"json_schema","schema":{"type":"object","properties":{"a":{"type":"integer"}}},"input":"{{sample.output_text}}"}',
     b'{"type":"tool_call","reference":"{{item.reference}}"}',
     b'{"type":"multi","graders":{"a":{"type":"string_check","operation":"eq","input":"x","reference":"x"}},"calculate_output":"0.5 * a + 1"}',
     b'{"type":"score_model","model":"gpt-4.1","input":[{"role":"user","content":"{{sample.output_text}}"}],"range":[0,1]}',
     b'{"type":"label_model","model":"m","input":[{"role":"user","content":"x"}],"labels":["a","b"],"passing_labels":["a"]}',
-    b'{"type":"pairwise","model":"m","input":[{"role":"user","content":"x"}]}',
+    b'{"type":"pairwise","model":"m","criteria":"which is right?","input":"{{sample.output_text}}","reference":"{{item.reference}}"}',
     b'{"type":"python","source":"def grade(sample, item):\\n    return 1.0\\n"}',
 )
 
