@@ -124,3 +124,12 @@ def test_only_yes_buys(project: Path, answer: str, bought: bool) -> None:
     assert ("was not approved; nothing was bought" in shown) is not bought
     assert ("2 launched, 2 succeeded." in shown) is bought
     assert list((project / "state").glob("*.jsonl")) != [] if bought else "ftjob-" not in shown
+
+
+def test_nothing_to_do_says_so_and_writes_nothing(project: Path) -> None:
+    """A second apply asks nobody, buys nothing, and leaves the lockfile as it is, also the time of its file."""
+    before = (project / "ftspec.lock").stat()
+    shown = typed(project, "apply")
+    assert "Apply: nothing to do." in shown
+    assert "wrote" not in shown
+    assert (project / "ftspec.lock").stat().st_mtime_ns == before.st_mtime_ns
