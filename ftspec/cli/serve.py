@@ -72,7 +72,6 @@ def command(  # noqa: PLR0913 click passes one a flag
     from ftspec.pipeline.interpreters import check_interpreter
     from ftspec.pipeline.planning import profiles
     from ftspec.server.inprocess import engine_app
-    from ftspec.server.limits import Limits
     from ftspec.server.meter import Meter
     from ftspec.server.meter import log_json as begin_log
     from ftspec.server.serving import base_url, is_loopback, listen, read_limits, serve
@@ -95,7 +94,7 @@ def command(  # noqa: PLR0913 click passes one a flag
         folder=Path.cwd(),
         api_keys=api_keys,
         local_only=api_keys is None,
-        limits=Limits(read_limits(key_file)) if key_file else None,
+        limits=read_limits(key_file) if key_file else None,
         meter=Meter(),
     )
     kind = ", a toy learner," if entry.type == "sandbox" else ""

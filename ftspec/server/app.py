@@ -12,7 +12,6 @@ first request of a process lets everything go on that an earlier process left un
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 import secrets
@@ -28,6 +27,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ftspec.server.context import Server, server_of
+from ftspec.server.limits import digest
 from ftspec.server.meter import CONTENT_TYPE
 from ftspec.server.routes import catalog, chat, files, graders, jobs, uploads
 from ftspec.server.wire import ApiError
@@ -134,7 +134,7 @@ class _Envelope:
         self._meter = meter
         self._local_only = local_only
         self._server = server
-        self._projects = None if api_keys is None else {_digest(key): project for key, project in api_keys.items()}
+        self._projects = None if api_keys is None else {digest(key): project for key, project in api_keys.items()}
         self._awake = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -160,9 +160,10 @@ class _Envelope:
             if self._local_only:
                 _refuse_web_pages(headers)
             if scope["path"] != "/healthz":
-                project = scope.setdefault("state", {})["project"] = self._project(headers)
+                key, project = self._asks(headers)
+                scope.setdefault("state", {})["project"] = project
                 if self._server.limits is not None:
-                    self._server.limits.request(project)
+                    self._server.limits.request(key)
                 await self._wake()
             await self._app(scope, receive, enveloped)
         except ApiError as refusal:
@@ -181,22 +182,23 @@ class _Envelope:
             self._awake = True
             await run_sync(self._server.wake)
 
-    def _project(self, headers: Headers) -> str:
-        """Return the project that the caller may speak for."""
+    def _asks(self, headers: Headers) -> tuple[bytes | None, str]:
+        """Return what the caller's key is known by, and the project that he may speak for."""
         wanted = headers.get("openai-project")
         if wanted is not None and not _PROJECT.fullmatch(wanted):
             raise ApiError(400, "The OpenAI-Project header is not the name of a project.", code="invalid_project")
         if self._projects is None:
-            return wanted or DEFAULT_PROJECT
+            return None, wanted or DEFAULT_PROJECT
         scheme, _, key = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             raise _unauthorized("You didn't provide an API key: send it as `Authorization: Bearer YOUR_KEY`.", None)
-        project = self._projects.get(_digest(key.strip()))
+        known = digest(key.strip())
+        project = self._projects.get(known)
         if project is None:
             raise _unauthorized("Incorrect API key provided.", "invalid_api_key")
         if wanted is not None and wanted != project:
             raise _unauthorized("The OpenAI-Project header does not match the project of this API key.", "mismatched_project")
-        return project
+        return known, project
 
 
 def _refuse_web_pages(headers: Headers) -> None:
@@ -205,11 +207,6 @@ def _refuse_web_pages(headers: Headers) -> None:
     names = [headers.get("host", ""), *([origin.partition("://")[2]] if origin else [])]
     if not all(_LOOPBACK.fullmatch(name) for name in names):
         raise ApiError(403, "This server answers programs on its own machine only.", code="forbidden")
-
-
-def _digest(key: str) -> bytes:
-    """Return what a key is compared by: equal time for every key, and no key kept."""
-    return hashlib.sha256(key.encode(errors="replace")).digest()
 
 
 def _unauthorized(message: str, code: str | None) -> ApiError:

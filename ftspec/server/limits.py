@@ -1,4 +1,4 @@
-"""Limits of a key: requests a minute, and jobs that have not ended.
+"""Limits of a team: requests a minute of each key, and jobs of a project that have not ended.
 
 A refusal is the protocol's 429 with a `retry-after`, so that clients wait by themselves. A job that
 the same request bought before is never refused: it is no new one.
@@ -6,10 +6,10 @@ the same request bought before is never refused: it is no new one.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ftspec.server.wire import ApiError
@@ -23,31 +23,35 @@ _MINUTE = 60.0
 JOBS_CODE = "concurrent_jobs_exceeded"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyLimits:
-    """What one key may do; `None`: as it likes."""
-
-    requests_per_minute: int | None = None
-    open_jobs: int | None = None
+def digest(key: str) -> bytes:
+    """Return what a key is known by: equal time for every key, and no key kept."""
+    return hashlib.sha256(key.encode(errors="replace")).digest()
 
 
 class Limits:
-    """Counts what each project's keys do. Limits of several keys of one project are its largest ones."""
+    """Counts what keys do. `requests` (a minute) by `digest` of the key, `jobs` by project; without an entry there is no limit."""
 
-    def __init__(self, by_project: Mapping[str, KeyLimits], *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._by_project = by_project
+    def __init__(
+        self,
+        *,
+        requests: Mapping[bytes, int] | None = None,
+        jobs: Mapping[str, int] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._requests = requests or {}
+        self._jobs = jobs or {}
         self._clock = clock
         self._lock = threading.Lock()
-        self._asked: dict[str, deque[float]] = {}
+        self._asked: dict[bytes, deque[float]] = {}
 
-    def request(self, project: str) -> None:
+    def request(self, key: bytes | None) -> None:
         """Count a request (`ApiError`: one too many)."""
-        most = self._by_project.get(project, KeyLimits()).requests_per_minute
-        if most is None:
+        most = self._requests.get(key) if key is not None else None
+        if key is None or most is None:
             return
         now = self._clock()
         with self._lock:
-            asked = self._asked.setdefault(project, deque())
+            asked = self._asked.setdefault(key, deque())
             while asked and asked[0] <= now - _MINUTE:
                 asked.popleft()
             if len(asked) >= most:
@@ -58,7 +62,7 @@ class Limits:
 
     def job(self, project: str, store: Store) -> None:
         """Look whether a project may have one more job (`ApiError`: it may not)."""
-        most = self._by_project.get(project, KeyLimits()).open_jobs
+        most = self._jobs.get(project)
         if most is not None and sum(job.project == project for job in store.unsettled()) >= most:
             message = f"This project has {most} unfinished jobs, as many as it may have."
             raise ApiError(429, message, type="rate_limit_error", code=JOBS_CODE, headers={"retry-after": "30"})

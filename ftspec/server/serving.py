@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ftspec.diagnostics import FtspecError
 from ftspec.printable import printable
-from ftspec.server.limits import KeyLimits
+from ftspec.server.limits import Limits, digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,16 +47,14 @@ def read_keys(path: Path) -> dict[str, str]:
     return checked_keys({key: project for key, project, _ in _key_lines(path)})
 
 
-def read_limits(path: Path) -> dict[str, KeyLimits]:
-    """Return the limits in a key file by project: `requests=N` a minute, `jobs=N` unfinished ones."""
-    limits: dict[str, KeyLimits] = {}
-    for _, project, words in _key_lines(path):
-        before = limits.get(project, KeyLimits())
-        limits[project] = KeyLimits(
-            requests_per_minute=max(filter(None, (before.requests_per_minute, words.get("requests"))), default=None),
-            open_jobs=max(filter(None, (before.open_jobs, words.get("jobs"))), default=None),
-        )
-    return limits
+def read_limits(path: Path) -> Limits:
+    """Return the limits in a key file: `requests=N` a minute of its key, `jobs=N` unfinished ones of its project (the largest word counts)."""
+    lines = _key_lines(path)
+    jobs: dict[str, int] = {}
+    for _, project, words in lines:
+        if "jobs" in words:
+            jobs[project] = max(words["jobs"], jobs.get(project, 0))
+    return Limits(requests={digest(key): words["requests"] for key, _, words in lines if "requests" in words}, jobs=jobs)
 
 
 def _key_lines(path: Path) -> list[tuple[str, str, dict[str, int]]]:

@@ -11,7 +11,7 @@ import pytest
 from ftspec.diagnostics import FtspecError
 from ftspec.experiment import EngineEntry
 from ftspec.server.inprocess import engine_app
-from ftspec.server.limits import KeyLimits, Limits
+from ftspec.server.limits import Limits, digest
 from ftspec.server.meter import JsonLines, Meter
 from ftspec.server.serving import read_keys, read_limits
 from ftspec.server.wire import ApiError
@@ -20,14 +20,13 @@ KEYS = {"key-of-the-first-team": "first", "key-of-the-second-team": "second"}
 SANDBOX = EngineEntry(name="sandbox", type="sandbox", scope="sandbox")
 
 
-def test_a_key_file_holds_projects_and_limits(tmp_path):
-    """Limits follow the project; several keys of one project share its largest limits."""
+def test_a_key_file_holds_projects_and_limits(calling, tmp_path):
+    """Requests are limited for a key, unfinished jobs for its project, whose largest word counts."""
     path = tmp_path / "keys"
     path.write_text("# team\na-key-of-sixteen- first requests=60 jobs=2\nanother-key-of-16 first jobs=4 # ci\nthird-key-of-16-c\n")
     assert read_keys(path) == {"a-key-of-sixteen-": "first", "another-key-of-16": "first", "third-key-of-16-c": "default"}
     limits = read_limits(path)
-    assert limits["first"] == KeyLimits(requests_per_minute=60, open_jobs=4)
-    assert limits["default"] == KeyLimits()
+    assert (limits._requests, limits._jobs) == ({digest("a-key-of-sixteen-"): 60}, {"first": 4})
     for line in (
         "a-key-of-sixteen- first jobs=many",
         "jobs=3",
@@ -41,10 +40,10 @@ def test_a_key_file_holds_projects_and_limits(tmp_path):
 
 
 def test_requests_beyond_the_minute_wait(calling, tmp_path):
-    """One more request than a minute allows is a 429 that says when to come again; other projects notice nothing."""
+    """One more request than a minute allows is a 429 that says when to come again; another key of the same project notices nothing."""
     now = [0.0]
-    limits = Limits({"first": KeyLimits(requests_per_minute=2)}, clock=lambda: now[0])
-    with engine_app(SANDBOX, tmp_path / "s", api_keys=KEYS, limits=limits) as app:
+    limits = Limits(requests={digest(next(iter(KEYS))): 2}, clock=lambda: now[0])
+    with engine_app(SANDBOX, tmp_path / "s", api_keys=dict.fromkeys(KEYS, "first"), limits=limits) as app:
         first, second = (calling(app, authorization=f"Bearer {key}") for key in KEYS)
         assert [first.get("/v1/models").status for _ in range(2)] == [200, 200]
         refused = first.get("/v1/models")
@@ -62,7 +61,7 @@ def test_jobs_beyond_the_limit_are_refused_and_bought_ones_are_not(tmp_path):
         def unsettled(self):
             return [type("Job", (), {"project": project}) for project in ("first", "first", "second")]
 
-    limits = Limits({"first": KeyLimits(open_jobs=2), "second": KeyLimits(open_jobs=2)})
+    limits = Limits(jobs={"first": 2, "second": 2})
     limits.job("second", Store())
     limits.job("third", Store())
     with pytest.raises(ApiError) as refused:
@@ -70,9 +69,19 @@ def test_jobs_beyond_the_limit_are_refused_and_bought_ones_are_not(tmp_path):
     assert refused.value.body["error"]["code"] == "concurrent_jobs_exceeded"
 
 
+def test_jobs_bought_at_the_same_moment_count_too(calling, rows, tmp_path):
+    """Of six requests at once, as many are bought as may be."""
+    with engine_app(SANDBOX, tmp_path / "s", limits=Limits(jobs={"default": 2})) as app:
+        caller = calling(app)
+        method = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 50}}}
+        body = {"model": "sandbox-nano", "training_file": caller.upload(rows(200, seed=1)), "method": method}
+        answers = caller.together(6, "POST", "/v1/fine_tuning/jobs", json=body)
+        assert sorted(answer.status for answer in answers) == [200, 200, 429, 429, 429, 429]
+
+
 def test_a_repeated_purchase_is_no_new_job(calling, rows, tmp_path):
     """At the limit, the request that bought a job is still answered with that job."""
-    limits = Limits({"default": KeyLimits(open_jobs=1)})
+    limits = Limits(jobs={"default": 1})
     with engine_app(SANDBOX, tmp_path / "s", limits=limits) as app:
         caller = calling(app)
         body = {"training_file": caller.upload(rows(200, seed=1)), "metadata": {"ftspec_key": "k", "ftspec_attempt": "1"}}

@@ -108,9 +108,9 @@ async def create(request: Request) -> Response:
     try:
         job = server.store.existing_job(project, wanted.metadata, idempotency)
         if job is None:
-            if server.limits is not None:
-                server.limits.job(project, server.store)
             source = await run_sync(_accept, server, project, wanted)
+            if server.limits is not None:
+                server.limits.job(project, server.store)  # nothing is awaited until the job counts
             job, new = server.store.create_job(_draft(server, project, wanted, source), idempotency=idempotency, now=server.time)
             if new:
                 server.trainer.submit(job)
