@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 
 import pytest
 
@@ -94,6 +95,28 @@ def test_a_repeated_purchase_is_no_new_job(calling, rows, tmp_path):
         assert caller.create(**body | {"metadata": {"ftspec_key": "l"}})["id"] != job["id"]
 
 
+SAMPLE = re.compile(r'([a-z_]+)(\{(?:[a-z]+="(?:[^"\\\\\n]|\\\\["\\\\n])*",?)+\})? -?[0-9.e+]+')
+
+
+def assert_prometheus_can_read(text):
+    """Every sample follows the type of its family, is said once, and has the form of the text format 0.0.4."""
+    families, seen = {}, set()
+    assert text.endswith("\n")
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split()
+            assert name not in families
+            families[name] = kind
+        elif not line.startswith("# HELP "):
+            name, labels = SAMPLE.fullmatch(line).groups()
+            family = name if name in families else name.removesuffix("_sum").removesuffix("_count")
+            assert families[family] == ("summary" if family != name else families[family])
+            assert list(families)[-1] == family
+            assert (name, labels) not in seen
+            seen.add((name, labels))
+    assert set(families.values()) == {"counter", "gauge", "summary"}
+
+
 def test_an_operator_sees_counts_and_no_names(calling, rows, tmp_path):
     """`/metrics` needs a key like everything else, counts by route, and holds no id, key or content."""
     with engine_app(SANDBOX, tmp_path / "s", api_keys=KEYS, meter=Meter()) as app:
@@ -108,8 +131,7 @@ def test_an_operator_sees_counts_and_no_names(calling, rows, tmp_path):
         assert 'ftspec_requests_total{method="GET",route="other",status="404"} 1' in text
         assert 'ftspec_open_jobs{status="running"} 0' in text
         assert job["id"] not in text
-        names = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
-        assert len(names) == len(set(names))
+        assert_prometheus_can_read(text)
         assert "/metrics" not in calling(app, authorization=f"Bearer {next(iter(KEYS))}").get("/v1/models").content.decode()
 
 
