@@ -178,14 +178,15 @@ def compact(project: Project) -> None:
 @command.command()
 @_state.state_options
 @click.option("--yes", "-y", is_flag=True, help="Make the fixes without asking.")
+@click.option("--dry-run", is_flag=True, help="Explain the fixes only.")
 @click.option("--accept-edit", is_flag=True, help="Take lines of the log that were changed by hand as they stand.")
-def repair(project: Project, *, yes: bool, accept_edit: bool) -> None:
+def repair(project: Project, *, yes: bool, dry_run: bool, accept_edit: bool) -> None:
     r"""Mend state that cannot be read. Explains each fix before it makes it.
 
     What is taken out of a file is set aside in a `.bad` file beside it.
 
     \b
-        ftspec state repair
+        ftspec state repair --dry-run
         ftspec state repair --yes
     """
     from ftspec.diagnostics import FtspecError
@@ -200,6 +201,9 @@ def repair(project: Project, *, yes: bool, accept_edit: bool) -> None:
         _explain(fix, accepted)
     if not fixes:
         _console.out("Every line can be read; there is nothing to mend.")
+        return
+    if dry_run:
+        _console.out(f"{_count(len(ready), 'fix', 'fixes')} could be made; nothing was changed")
         return
     if ready:
         if not yes:

@@ -33,6 +33,11 @@ Fix: run `ftspec apply`; it looks the launch up and buys nothing for it. By hand
 Why: lines are numbered; a gap means that somebody deleted lines or a merge lost them.
 
 Fix: restore the file from git. The next compaction accepts the loss: what the other lines say stays.""",
+    "missing-records": """The history of state names commands that wrote records, and the records are not there.
+
+Why: a file was emptied or removed. Without it everything would be bought again on engines that cannot tell, so nothing is bought while all records are gone.
+
+Fix: restore the files from version control. If they are meant to be gone, remove `history.jsonl` too.""",
     "newer-state": """A newer ftspec wrote some of this state.
 
 Why: it can be read and planned with, but writing it could lose what this version does not know.

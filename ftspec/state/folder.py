@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ftspec.diagnostics import Diagnostic, Place, warning
+from ftspec.diagnostics import Diagnostic, Place, error, warning
 from ftspec.printable import printable
 from ftspec.state.basefile import BASE_FILES, read_base
 from ftspec.state.disk import Disk
@@ -24,6 +24,7 @@ from ftspec.state.process import without_collection
 LOG: Final = "log"
 HISTORY: Final = "history.jsonl"
 TEMPORARY: Final = ".tmp"
+_RESTORE: Final = f"restore the file from version control; if it is meant to be gone, remove `{HISTORY}` too"
 
 
 @dataclass(slots=True)
@@ -62,7 +63,20 @@ def load(disk: Disk, folder: int, *, name: str, strict: bool = False, checked: M
     for line in numbered_lines(loaded.bases.get(HISTORY, b"")):
         if (wrong := wrong_in_history(line.content)) is not None:
             loaded.problems.append(bad_line(line, wrong, place=f"{name}/{HISTORY}"))
+    if not loaded.bases.get("jobs.jsonl", b"").strip() and HISTORY in loaded.bases:
+        loaded.problems += _lost_records(loaded, name)
     return loaded
+
+
+def _lost_records(loaded: Loaded, name: str) -> list[Diagnostic]:
+    """Return what is odd about a folder without records of jobs whose history names commands that wrote records."""
+    facts = sum(entry.get("facts") or 0 for entry in history(loaded) if entry["compacted"])
+    if not facts:
+        return []
+    at = Place(path=printable(f"{name}/jobs.jsonl"))
+    if any(loaded.bases.get(base, b"").strip() for base in BASE_FILES):
+        return [warning("missing-records", "no job is recorded, although commands have written records", at=at, help=_RESTORE)]
+    return [error("missing-records", f"the records of {facts} facts that commands have written are gone", at=at, help=_RESTORE)]
 
 
 class _Command(msgspec.Struct):

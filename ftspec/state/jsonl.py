@@ -54,7 +54,8 @@ class StateUnreadable(FtspecError):
     """State holds lines that cannot be read; nothing is written, and so nothing is bought, until they can."""
 
     def __init__(self, diagnostics: list[Diagnostic]) -> None:
-        super().__init__("state cannot be read", help="run `ftspec state repair`: it explains each fix", diagnostics=diagnostics)
+        gone = next((one.help for one in diagnostics if one.code == "missing-records"), None)
+        super().__init__("state cannot be read", help=gone or "run `ftspec state repair`: it explains each fix", diagnostics=diagnostics)
 
 
 class StateNotWritable(FtspecError):

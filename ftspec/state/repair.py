@@ -1,12 +1,15 @@
 """Mends state files that cannot be read: says what is wrong and what it would do, before it does it.
 
 A `Fix` is about one line of one file. What a fix takes out is set aside in `<file>-<hex>.bad`
-beside the file, never deleted. Where a line can be read in two ways, both are kept and joined.
+beside the file, never deleted. Where a line can be read in two ways, both are kept and joined. Of a
+line about a job that cannot be read at all, the key is kept as a launch in doubt, where it can be
+made out: nothing may be bought again because its record was damaged.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +22,7 @@ from ftspec.printable import printable
 from ftspec.state.base import Fact, JobFact
 from ftspec.state.basefile import BASE_FILES, check_line
 from ftspec.state.disk import Disk
-from ftspec.state.fold import Kind
+from ftspec.state.fold import JOB, Kind
 from ftspec.state.folder import HISTORY, LOG, TEMPORARY, replace, write_new, wrong_in_history
 from ftspec.state.ledger import parts
 from ftspec.state.lines import BadLine, Line, NewerFormat, SegmentHeader, decode, encode, is_conflict_marker, numbered_lines
@@ -31,7 +34,11 @@ if TYPE_CHECKING:
 ACCEPT_EDIT: Final = "--accept-edit"
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 _NO_RECORD: Final = "it is set aside; it only said who ran a command, and no record is lost"
-_LOST: Final = "it is set aside; `ftspec import --list` shows jobs on the engine that state does not know"
+_LOST: Final = "it is set aside; restore it from version control if you can: `ftspec import --list` shows jobs that state does not know"
+_DOUBT: Final = "its job is kept as a launch in doubt, so that it is not bought again; the line as it was is set aside"
+_KEY: Final = re.compile(rb'"(?:ftspec_)?key":"([0-9a-f]{64})"')
+_ATTEMPT: Final = re.compile(rb'"attempt":([1-9][0-9]{0,5})\b')
+_ABOUT: Final = {name: re.compile(rb'"%s":"([^"\\\\]+)"' % name.encode()) for name in ("address", "engine", "scope")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +166,7 @@ def _base_line(kind: Kind, line: Line, at: Place) -> Fix | None:
             return Fix(at=at, wrong=wrong, action=_LOST, aside=True)
         mended.append(content)
     if not mended:
-        return Fix(at=at, wrong=wrong, action=_LOST, aside=True)
+        return _illegible(line, wrong, at, kind=kind)
     actions = [f"{_names(dropped)} is taken out, the rest of the record stays"] if dropped else []
     actions += ["both ways to read it are kept, and joined"] if len(set(mended)) > 1 else []
     action = "; ".join([*actions, "the line as it was is set aside"])
@@ -179,7 +186,7 @@ def _segment_line(line: Line, at: Place) -> Fix | None:
         try:
             seq, entry = decode(line.content, check=False)
         except BadLine:
-            return Fix(at=at, wrong=wrong, action=_LOST, aside=True)
+            return _illegible(line, wrong, at)
         needs = ACCEPT_EDIT
     if isinstance(entry, SegmentHeader):
         action = "the line is accepted as it stands"
@@ -192,6 +199,28 @@ def _segment_line(line: Line, at: Place) -> Fix | None:
     return Fix(
         at=at, wrong=wrong, action=f"{action}; the line as it was is set aside", instead=(encode(entry, seq)[:-1],), aside=True, needs=needs
     )
+
+
+def _illegible(line: Line, wrong: str, at: Place, *, kind: Kind | None = None) -> Fix:
+    """Return the fix of a line of a base file of this kind (none: of a segment) that can be read in no way."""
+    key, attempt = _KEY.search(line.content), _ATTEMPT.search(line.content)
+    if key is None or kind not in {None, JOB} or (kind is None and (attempt is None or b'"fact":"job"' not in line.content)):
+        return Fix(at=at, wrong=wrong, action=_LOST, aside=True)
+    about = {name: found[1].decode() for name, of in _ABOUT.items() if (found := of.search(line.content)) and _is_text(found[1])}
+    if kind is None:
+        assert attempt is not None  # noqa: S101 asked above
+        fact = JobFact(key=key[1].decode(), at="", attempt=int(attempt[1]), values={"status": JOB.statuses[0]}, job=about)
+        instead = encode(fact, line.number - 1)[:-1]
+    else:
+        instead = _ENCODER.encode({"key": key[1].decode(), **about, "attempts": [{"number": 1, "status": JOB.statuses[0]}]})
+    return Fix(at=at, wrong=wrong, action=_DOUBT, instead=(instead,), aside=True)
+
+
+def _is_text(content: bytes) -> bool:
+    try:
+        return content.decode().isprintable()
+    except UnicodeDecodeError:
+        return False
 
 
 def _sound(fact: Fact) -> tuple[Fact, set[str]]:

@@ -318,6 +318,39 @@ def test_a_file_fact_that_cannot_be_right_is_mended(state, log):
     assert state.read()[0].files["s", "k"].rows is None
 
 
+@pytest.mark.parametrize("where", ["log", "base"])
+def test_a_damaged_line_about_a_job_is_kept_as_a_launch_in_doubt(state, request, where):
+    """Whatever byte of its record is damaged: mended, the job is known or in doubt, and never one to be bought."""
+    path = request.getfixturevalue(where)
+    clean = path.read_bytes()
+    lines = clean.splitlines(keepends=True)
+    start = len(lines[0])
+    legible = clean.index(b'"key":"', start) + len(b'"key":""') + 64
+    for cut in range(start + 120, len(clean) - 2, 7):
+        path.write_bytes(clean[:cut] + b"\xff\x00{" + clean[cut + 1 :])
+        mend(state, examine(state), accepted=[ACCEPT_EDIT])
+        assert examine(state) == {}
+        with state.lock("apply") as writer:
+            jobs = writer.read().jobs
+        assert all(record.status.bought or record.in_doubt for record in jobs.values())
+        assert where == "log" or cut < legible or len(jobs) == 2
+        for aside in path.parent.glob("*.bad"):
+            aside.unlink()
+
+
+def test_records_that_are_gone_are_missed(state, base):
+    """History names the commands that wrote them: an emptied file does not make everything be bought again."""
+    base.write_bytes(b"")
+    refuse(state)
+    assert codes(state) == [("missing-records", 0)]
+    (state.folder / "files.jsonl").write_bytes(b'{"scope":"s","digest":"d","dataset_key":"k","status":"uploaded","file_id":"f"}\n')
+    assert [(problem.code, problem.severity.value) for problem in state.read()[1]] == [("missing-records", "warning")]
+    base.unlink()
+    base.with_name("files.jsonl").unlink()
+    base.with_name("history.jsonl").unlink()
+    assert state.read()[1] == []
+
+
 def test_there_is_nothing_to_mend_where_there_is_no_state(state, tmp_path):
     """A project without records is no problem."""
     assert examine(state) == {}
