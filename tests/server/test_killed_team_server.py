@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
 
 import pytest
 
@@ -93,7 +94,7 @@ class TeamServer:
                 return self.ask(*words, **more)
             except urllib.error.HTTPError as refusal:
                 raise AssertionError(refusal.read()) from None
-            except (OSError, ValueError):  # nobody there, or killed in the middle of the answer
+            except (OSError, ValueError, HTTPException):  # nobody there, or killed in the middle of the answer
                 assert time.monotonic() < end
                 time.sleep(0.05)
 
