@@ -105,6 +105,8 @@ def show(diagnostics: Iterable[Diagnostic], *, fail_on_errors: bool = True) -> N
     from ftspec.render.diagnostics import to_text
 
     talk(to_text(found, color=colour(sys.stderr), width=width(sys.stderr)))
+    if sys.stderr.isatty():
+        talk()  # what follows on the screen is something else
     if fail_on_errors and has_errors(found):
         raise click.exceptions.Exit(1)
 
