@@ -14,12 +14,15 @@ import math
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from ftspec.diagnostics import FtspecError
 from ftspec.printable import printable
+
+_LONGEST_GLOB: Final = 500
+"""Characters of a model's glob; `[[[[` takes `fnmatch` for ever."""
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,6 +85,8 @@ def _row(engine: str, model: str, row: Any) -> Price:
         price = msgspec.convert({"engine": engine, "model": model, "confidence": "given"} | given, Price)
     except msgspec.ValidationError as problem:
         raise _invalid(f"{engine}.{model}", str(problem)) from None
+    if len(price.model) > _LONGEST_GLOB:
+        raise _invalid(f"{engine}.{model[:40]}...", f"the name of a model has at most {_LONGEST_GLOB} characters")
     if any(not (amount is None or 0 <= amount < math.inf) for amount in (price.training, price.input, price.output)):
         raise _invalid(f"{engine}.{model}", "a price is zero or more")
     return price

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 STATUSES = (*(status.value for status in JobStatus), "in-doubt", "new")
 _KEY = re.compile(r"[0-9a-f]{6,64}\Z")
+_LONGEST_GLOB = 1000
 
 
 class UnknownSelector(FtspecError):
@@ -208,7 +209,9 @@ def _wider(address: str) -> list[str]:
 
 
 def glob(pattern: str) -> Callable[[str], bool]:
-    """Return a test for a shell glob in which `*` also matches `/`."""
+    """Return a test for a shell glob in which `*` also matches `/`. A very long one matches only itself: `[[[[` takes `translate` for ever."""
+    if len(pattern) > _LONGEST_GLOB:
+        return pattern.__eq__
     compiled = re.compile(translate(pattern))
     return lambda text: compiled.match(text) is not None
 
