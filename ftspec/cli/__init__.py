@@ -18,7 +18,22 @@ _FOLDER = Path(__file__).parent
 GROUP = "ftspec.commands"
 
 
-class LazyGroup(click.Group):
+class CorrectingGroup(click.Group):
+    """A group that says which command was probably meant."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, and say which one was probably meant when there is none."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            from difflib import get_close_matches
+
+            close = get_close_matches(name, self.list_commands(ctx), n=1)
+            hint = f" Did you mean `{close[0]}`?" if close else ""
+            ctx.fail(f"There is no command `{name}`.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(CorrectingGroup):
     """A group that finds commands by file name and imports only the one that is called."""
 
     folder = _FOLDER
@@ -38,17 +53,6 @@ class LazyGroup(click.Group):
             return _with_blocks(found)
         plugin = self._entry_points().get(cmd_name)
         return plugin.load() if plugin is not None else super().get_command(ctx, cmd_name)
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, and say which one was probably meant when there is none."""
-        name = args[0]
-        if self.get_command(ctx, name) is None and not name.startswith("-"):
-            from difflib import get_close_matches
-
-            close = get_close_matches(name, self.list_commands(ctx), n=1)
-            hint = f" Did you mean `{close[0]}`?" if close else ""
-            ctx.fail(f"There is no command `{name}`.{hint}")
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 click's signature
         """List commands with the first line of their modules, without importing them."""
@@ -101,4 +105,3 @@ def group() -> None:
 
 
 _with_blocks(group)
-

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ftspec.cli import _console, _state
+from ftspec.cli import CorrectingGroup, _console, _state
 from ftspec.fingerprint import SHORT
 from ftspec.printable import printable
 
@@ -22,7 +22,7 @@ _SELECT = click.argument("select", nargs=-1, required=True, metavar="SELECT...")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group()
+@click.group(cls=CorrectingGroup)
 def command() -> None:
     r"""Look at what is recorded, rename it, protect it, forget it, mend it.
 
