@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 _BOM = b"\xef\xbb\xbf"
 
 
+_BRACE = ord("}")
+"""The last byte of a row with nothing after its object, also no CR."""
+
+
 class Order(msgspec.Struct, kw_only=True, frozen=True):
     """What a pass over a file is to do."""
 
@@ -98,7 +102,7 @@ class Scanner:
             self.findings.add("byte-order-mark", "the file starts with a byte order mark", 1)
             lines[0] = lines[0].removeprefix(_BOM)
         self._first_block = False
-        return self._plain_rows(lines, self._plain) if self._plain is not None else self._all_rows(lines)
+        return self._plain_rows(block, lines, self._plain) if self._plain is not None else self._all_rows(lines)
 
     def _all_rows(self, lines: Iterable[bytes]) -> list[Row]:
         found = []
@@ -109,25 +113,28 @@ class Scanner:
                 found.append(row)
         return found
 
-    def _plain_rows(self, lines: list[bytes], decode: Callable[[bytes], PlainChat]) -> list[Row]:
-        """Do what `_all_rows` does, in msgspec's C code for the rows that are plain."""
-        encode, dealer, path, checked = self._encode, self._dealer, self._order.path, self._rules is not None
-        line = self.line
+    def _plain_rows(self, block: bytes, lines: list[bytes], decode: Callable[[bytes], PlainChat]) -> list[Row]:
+        """Do what `_all_rows` does, in msgspec's C code for the rows that are plain.
+
+        What a search of the whole block can rule out is not looked for row by row.
+        """
+        dealer, path, checked, encode = self._dealer, self._order.path, self._rules is not None, self._encode
+        values = _decoded(lines, decode)
+        canonicals = [encode(value) if value is not None else b"" for value in values]
+        once = b"\\u003" not in block and block.count(b":") == sum([one.count(b":") for one in canonicals])  # see `has_duplicates`
+        tokenless = b"|" not in block and b"\\u007" not in block
         found: list[Row] = []
-        for raw in lines:
+        line = self.line
+        for raw, value, canonical in zip(lines, values, canonicals, strict=True):
             line += 1
-            try:
-                value = decode(raw)
-            except (msgspec.MsgspecError, ValueError, RecursionError):
-                value = None
-            if value is not None and raw[-1] == 125:  # "}": nothing after the object, also no CR
-                canonical = encode(value)
-                # Equal lengths prove that no member is given twice: no spelling is shorter than the canonical one.
-                clean = len(raw) == len(canonical) or not has_duplicates(raw, canonical)
-                if clean and (not checked or is_boring(value.messages, canonical)):
-                    part = dealer.part({}, canonical) if dealer is not None else ""
-                    found.append(Row(value, canonical, part, line, path))
-                    continue
+            if (
+                value is not None
+                and raw[-1] == _BRACE
+                and (once or not has_duplicates(raw, canonical))
+                and (not checked or ((tokenless or b"|" not in canonical) and is_boring(value.messages)))
+            ):
+                found.append(Row(value, canonical, dealer.part({}, canonical) if dealer is not None else "", line, path))
+                continue
             self.line = line
             row = self._row(raw)
             if row is not None:
@@ -161,3 +168,14 @@ class Scanner:
         if self._dealer.group_by and self._dealer.group(value) is None:
             self.findings.add("group-missing", f"the row has no `{self._dealer.group_by}` to group by", self.line)
         return self._dealer.part(value, canonical)
+
+
+def _decoded(lines: Iterable[bytes], decode: Callable[[bytes], PlainChat]) -> list[PlainChat | None]:
+    """Return the rows that are plain, and `None` for each other one."""
+    values: list[PlainChat | None] = []
+    for raw in lines:
+        try:
+            values.append(decode(raw))
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            values.append(None)
+    return values

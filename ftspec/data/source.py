@@ -157,7 +157,7 @@ class Source:
             for batch in source.rows(source.unchecked()):
                 for row in batch:
                     if not part or row.part == part:
-                        yield row._replace(part=dealer.part(as_dict(row.value), row.canonical) if dealer else "")
+                        yield msgspec.structs.replace(row, part=dealer.part(as_dict(row.value), row.canonical) if dealer else "")
 
         return stream
 
@@ -195,7 +195,7 @@ def _mapped(rows: Rows, step: Callable[[dict[str, Any]], dict[str, Any]]) -> Row
     def stream() -> Iterator[Row]:
         for row in rows():
             value = step(as_dict(row.value))
-            yield row._replace(value=value, canonical=reader.canonical(value))
+            yield msgspec.structs.replace(row, value=value, canonical=reader.canonical(value))
 
     return stream
 

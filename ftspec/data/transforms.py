@@ -21,7 +21,9 @@ import re
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, islice, repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from ftspec.data.boring import as_dict
 from ftspec.data.messages import messages_of, role_of
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from ftspec.experiment import DesiredDataset
 
 
-class Row(NamedTuple):
+class Row(msgspec.Struct, gc=False):
     """A good row: what it says, its canonical bytes, its part ("" without a split), and where it was written."""
 
     value: Any

@@ -107,7 +107,7 @@ def test_the_fast_lane_passes_no_row_that_a_rule_would_stop(row, columns, roles)
         assert told == []
     with contextlib.suppress(msgspec.ValidationError):
         plain = msgspec.convert(row, PlainChat)
-        assert told == [] or not is_boring(plain.messages, canonical)
+        assert told == [] or b"|" in canonical or not is_boring(plain.messages)
 
 
 @given(rows=st.lists(plain_rows | odd_rows, max_size=6), style=st.sampled_from(["compact", "spaced", "crlf"]), roles=ROLES)
