@@ -39,7 +39,7 @@ MEBI = 2**20
 class Fault:
     """One kind of trouble (a name of `FAULTS`) for one route (`Request.name`), `times` times, after `skip` requests.
 
-    `value` is what the kind needs: the location of a redirect, a status word, seconds, bytes.
+    `value` is what the kind needs: the location of a redirect (or its status and location), a status word, seconds, bytes.
     """
 
     kind: str
@@ -97,6 +97,11 @@ Strike = Callable[["FaultyServer", Request, Any], Answer]
 
 def _html(server: FaultyServer, request: Request, value: Any) -> Answer:
     return Answer(status=value or 200, content=b"<html><body>Please log in</body></html>", content_type="text/html")
+
+
+def _redirect(server: FaultyServer, request: Request, value: Any) -> Answer:
+    status, location = value if isinstance(value, tuple) else (307, value)
+    return Answer(status=status, headers={"Location": location})
 
 
 def _after(strike: Strike) -> Strike:
@@ -194,7 +199,7 @@ FAULTS: Mapping[str, Strike] = {
     "deep after": _after(lambda s, r, v: Answer(content=b"[" * 100_000 + b"]" * 100_000)),
     "huge after": _after(lambda s, r, v: Answer(content=b'{"id": "' + b"x" * int(v or 70 * MEBI) + b'"}')),
     "compressed after": _after(lambda s, r, v: Answer(content=b"\x1f\x8b", headers={"Content-Encoding": "gzip"})),
-    "redirect": lambda s, r, v: Answer(status=307, headers={"Location": v}),
+    "redirect": _redirect,
     "echo": lambda s, r, v: Answer(status=200, content=r.body, content_type="text/plain"),
     "stream breaks": lambda s, r, v: Answer(content=str(v).encode(), content_type="text/event-stream"),
     "strange status": _changed(lambda whole, v: {**whole, "status": v or "paused_by_policy", "surprise": {"new": 1}}),
@@ -238,7 +243,9 @@ class FaultyServer:
         self.later: list[list[Any]] = []
         self.surprises: list[BaseException] = []
         """Bugs of the server itself; a test should find none."""
-        self._script = [_Waiting(fault=fault, skip=fault.skip, times=fault.times) for fault in script]
+        self._script: list[_Waiting] = []
+        for fault in script:
+            self.add(fault)
         self._random = random.Random(seed) if seed is not None else None  # noqa: S311 faults, not secrets
         self._rate = rate
         self._clock = clock
@@ -247,6 +254,10 @@ class FaultyServer:
         self._connections: set[socket.socket] = set()
         self._http = _HttpServer(self)
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+
+    def add(self, fault: Fault) -> None:
+        """Put a fault at the end of the script."""
+        self._script.append(_Waiting(fault=fault, skip=fault.skip, times=fault.times))
 
     @property
     def origin(self) -> str:
