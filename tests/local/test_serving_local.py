@@ -21,17 +21,24 @@ VARIABLE, KEY = "FTSPEC_SERVER_KEY", "a-key-that-nobody-guesses"
 
 
 class Served:
-    """The local engine in a process of its own."""
+    """The local engine of a spec, in a process of its own."""
 
-    def __init__(self, root, tiny):
-        self.root = root
-        self.words = [sys.executable, "-m", "ftspec", "serve", "--engine", "local", "--model", f"tiny={tiny}", "--root", str(root)]
+    def __init__(self, folder, tiny, python):
+        self.project, self.root = folder / "project", folder / "project" / ".ftspec" / "local"
+        self.project.mkdir()
+        settings = {"type": "local", "models": {"tiny": str(tiny)}, "python": python, "cpus": 1}
+        (self.project / "ftspec.yaml").write_text(json.dumps({"ftspec": 1, "engines": {"local": settings}}))
+        own = {VARIABLE: KEY, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "XDG_CONFIG_HOME": str(folder / "config")}
+        self.environment = {**os.environ, **own}
+        trust = [sys.executable, "-m", "ftspec", "trust", "--command", python]
+        subprocess.run(trust, check=True, capture_output=True, cwd=self.project, env=self.environment)
+        self.words = [sys.executable, "-m", "ftspec", "serve", "--engine", "local", "-f", "ftspec.yaml"]
         self.words += ["--port", "0", "--log-json", "--api-key-env", VARIABLE]
         self.start()
 
     def start(self):
-        environment = {**os.environ, VARIABLE: KEY, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
-        self.process = subprocess.Popen(self.words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+        self.process = subprocess.Popen(self.words, cwd=self.project, env=self.environment, **streams)
         self.url = self.process.stdout.readline().strip()
 
     def stop(self, number=signal.SIGTERM):
@@ -53,8 +60,8 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory, tiny):
-    served = Served(tmp_path_factory.mktemp("served"), tiny)
+def served(tmp_path_factory, tiny, warm):
+    served = Served(tmp_path_factory.mktemp("served"), tiny, warm)
     yield served
     served.stop()
     assert served.process.returncode == 0
