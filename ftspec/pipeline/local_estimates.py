@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ftspec.pipeline.project import Project
 
 _LONG_ROW = 2.0
+_KINDS = {"supervised": "", "dpo": "DPO ", "reinforcement": "reinforcement "}
 
 
 def local_estimates(planned: Planned) -> list[str]:
@@ -46,7 +47,8 @@ def local_estimates(planned: Planned) -> list[str]:
 
 def _line(actions: list[LaunchJob], planned: Planned, entry: EngineEntry, project: Project, *, base: str, method: str, full: bool) -> str:
     tokens = [action.cost.tokens for action in actions if action.cost.tokens]
-    jobs = f"{len(actions)} job{'s' if len(actions) > 1 else ''} of `{base}`"
+    kind = _KINDS[method] + ("full " if full else "")
+    jobs = f"{len(actions)} {kind}job{'s' if len(actions) > 1 else ''} of `{base}`"
     measured = _measured(project.private / entry.type / "measured.jsonl")
     shape = _shape(entry, base, project)
     work = Work(

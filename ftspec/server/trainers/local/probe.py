@@ -96,7 +96,10 @@ def look(wire: dict[str, Any]) -> Facts:
     if missing:
         problem = f"The Python that should train lacks {', '.join(missing)}: run `pip install 'ftspec[local]'` there."
         return Facts(problem=problem, code="environment")
-    folder = _metadata(wire)
+    try:
+        folder = _metadata(wire)
+    except (OSError, ValueError) as error:  # those of the hub's client are among them
+        return Facts(problem=_unfetched(wire, error), code="model_not_available")
     config = json.loads((folder / "config.json").read_text())
     if "auto_map" in config:
         return Facts(problem="The base needs code of its own, which is never run.", code="remote_code")
@@ -111,6 +114,14 @@ def _metadata(wire: dict[str, Any]) -> Path:
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(wire["repo"], revision=wire["revision"], allow_patterns=["*.json", "*.jinja", "*.txt", "*.model"]))
+
+
+def _unfetched(wire: dict[str, Any], error: Exception) -> str:
+    where = f"`{wire['repo']}` at {wire['revision'][:7]}"
+    return (
+        f"The base {where} could not be fetched from the hub ({type(error).__name__}). Without a network it must be in the hub's"
+        " cache already; a gated one needs `HF_TOKEN`."
+    )
 
 
 def _template(folder: Path, config: dict[str, Any]) -> Facts:
