@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 USAGE = 64
 INTERRUPTED = 130
+_SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASS", "CREDENTIAL")
+_SECRET_LENGTH = 8
 _NARROWEST, _WIDEST = 60, 120
 """Between which widths lines are fitted to the terminal: narrower is no text, wider is hard to read."""
 
@@ -159,7 +161,7 @@ def run(command: click.Command, args: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except OSError as error:
-        talk(f"{_paint('error', '31;1')}: {redacted(printable(str(error)))}")
+        talk(f"{_paint('error', '31;1')}: {_unkeyed(str(error))}")
         return 1
     except Exception as error:  # noqa: BLE001 the last line: a bug must not show values
         return _bug(error)
@@ -171,11 +173,19 @@ def _bug(error: Exception) -> int:
     import traceback
 
     frames = traceback.extract_tb(error.__traceback__)
-    talk(f"{_paint('error', '31;1')}: {type(error).__name__}: {redacted(printable(str(error)))[:500]}")
+    talk(f"{_paint('error', '31;1')}: {type(error).__name__}: {_unkeyed(str(error))[:500]}")
     for frame in frames[-6:]:
         talk(f"    {frame.filename.rpartition('site-packages/')[2]}:{frame.lineno} in {frame.name}")
     talk("  = This is a bug in ftspec. Nothing that was bought is lost: run the command again, or `ftspec state list`.")
     return 1
+
+
+def _unkeyed(text: str) -> str:
+    """Return what an unforeseen exception says, without anything that a variable for secrets holds."""
+    for name, value in os.environ.items():
+        if len(value) >= _SECRET_LENGTH and any(word in name.upper() for word in _SECRET_WORDS):
+            text = text.replace(value, "[redacted]")
+    return redacted(printable(text))
 
 
 def stop(code: int) -> NoReturn:

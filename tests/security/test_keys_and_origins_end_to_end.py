@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import http.server
+import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from urllib.parse import quote
 
 import pytest
 
 from ftspec.testing.faulty import Fault, FaultyServer
+from ftspec.testing.tinyapi import Answer, TinyApi
 
 KEY = "Zq9canaryX7mustNotAppear0123456789abcdefCRET"
 FORMS = (
@@ -27,6 +34,31 @@ COMMANDS = (
     ),
     *(["state", "show", "*"], ["status", "--json"], ["models", "--json"], ["lock"]),
 )
+MORE = (
+    *(["init", "fresh"], ["validate"], ["plan"], ["plan", "--format", "json"], ["plan", "-o", "plan.json"], ["apply", "plan.json"]),
+    *(["doctor", "--online"], ["doctor", "--json"], ["eval", "--allow-code"], ["eval", "--json"], ["compare"]),
+    *(["report"], ["report", "-o", "report.html"], ["report", "-o", "report.ipynb"], ["report", "--offline"]),
+    *(
+        ["data", "check"],
+        ["data", "stats"],
+        ["graph"],
+        ["cancel", "-y", "*"],
+        ["state", "list"],
+        ["state", "log"],
+        ["state", "repair", "-y"],
+    ),
+    *(
+        ["state", "compact"],
+        ["state", "mv", "e/seed=1", "e/seed=9"],
+        ["state", "rm", "*"],
+        ["import", "--generate"],
+        ["trust", "--list"],
+    ),
+    *(["chat", "--json", "base-small", "hello"], ["events", "--json", "e/seed=2"], ["fmt", "--check"], ["schema"]),
+)
+"""Everything else; whether a command succeeds does not matter here."""
+
+EVAL = "evals: {held: {dataset: rows, graders: {g: {type: string_check, operation: eq, input: '{{sample.output_text}}', reference: shipping}}}}\n"
 
 
 def spec(base_url: str, *, kind: str = "openai-compatible", key: str = "FTSPEC_CANARY_KEY", more: str = "") -> str:
@@ -57,6 +89,112 @@ def test_the_key_is_in_no_output_and_no_file(kind, project, ftspec, monkeypatch)
     everything = "\n".join([*said, *kept])
     assert "canary" in everything  # the project's name: there was something to look at
     assert [form for form in FORMS if form in everything] == []
+
+
+def searched(project, said) -> list[str]:
+    """Return the forms of the key that are in what was said, or in any file below the folder of the project."""
+    kept = [path.read_bytes().decode("latin-1") for path in project.parent.rglob("*") if path.is_file()]
+    everything = "\n".join([*said, *kept])
+    assert "canary" in everything  # the project's name: there was something to look at
+    return [form for form in FORMS if form in everything]
+
+
+def test_the_key_is_nowhere_after_every_command(project, ftspec, monkeypatch):
+    """The whole command line, with evals, reports and imports, on an engine that works."""
+    monkeypatch.setenv("FTSPEC_CANARY_KEY", KEY)
+    with FaultyServer(key=KEY) as server:
+        text = spec(server.base_url).replace("matrix:", "evals: [held], matrix:") + EVAL
+        (project / "ftspec.yaml").write_text(text)
+        ran = [ftspec(*words) for words in (["apply", "-y"], *COMMANDS, *MORE)]
+        assert {request.headers.get("authorization") for request in server.requests} == {f"Bearer {KEY}"}
+    assert ran[0].code == 0, ran[0].said
+    assert [one.said for one in ran if "bug in ftspec" in one.said or "No such option" in one.said] == []
+    assert searched(project, [one.said for one in ran]) == []
+
+
+class Parrot(TinyApi):
+    """Refuses every key, and says which one it was: whole, with its middle masked, and as it was sent."""
+
+    def handle(self, request):
+        key = request.headers.get("authorization", "").removeprefix("Bearer ")
+        message = f"Incorrect API key provided: {key}, {key[:8]}****{key[-8:]}, {key[:12]}...{key[-4:]}. Headers: {dict(request.headers)}"
+        error = {"message": message, "type": key, "code": key, "param": key}
+        return Answer(status=401, value={"error": error, key: key}, headers={"x-request-id": key, "www-authenticate": key})
+
+
+def test_an_engine_that_repeats_the_key_is_not_quoted(project, ftspec, monkeypatch):
+    """In no message, code or parameter of the error that is shown and recorded."""
+    monkeypatch.setenv("FTSPEC_CANARY_KEY", KEY)
+    with FaultyServer(api=Parrot(now=time.time)) as server:
+        (project / "ftspec.yaml").write_text(spec(server.base_url))
+        ran = [ftspec(*words) for words in (["apply", "-y"], *COMMANDS, ["doctor", "--online"], ["eval", "base-small"])]
+        assert server.requests
+    assert all(one.code for one in ran[:1])
+    assert searched(project, [one.said for one in ran]) == []
+
+
+def test_a_bug_does_not_show_the_key(project, ftspec, monkeypatch):
+    """Whatever an exception holds: values of variables that hold keys are cut out of it."""
+
+    def broken(self):
+        raise RuntimeError(f"the headers were {self.key.reveal()}")
+
+    monkeypatch.setenv("FTSPEC_CANARY_KEY", KEY)
+    monkeypatch.setattr("ftspec.engines.account.Account.headers", broken)
+    with FaultyServer(key=KEY) as server:
+        (project / "ftspec.yaml").write_text(spec(server.base_url))
+        ran = [ftspec(*words) for words in (["doctor", "--online"], ["import", "--list"], ["chat", "base-small", "hello"])]
+    assert searched(project, [one.said for one in ran]) == []
+    assert any("bug in ftspec" in one.said and "[redacted]" in one.said for one in ran)
+
+
+@pytest.mark.parametrize("name", ["OPENAI_LOG", pytest.param("PYTHONASYNCIODEBUG", marks=pytest.mark.slow)])
+def test_what_makes_others_talk_does_not_show_the_key(name, project, tmp_path):
+    """The SDK logs its requests, asyncio its calls: neither holds the key."""
+    with FaultyServer(key=KEY) as server:
+        (project / "ftspec.yaml").write_text(spec(server.base_url))
+        environ = {**os.environ, "FTSPEC_CANARY_KEY": KEY, name: "debug"}
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "ftspec", "apply", "-y", "--no-wait"], env=environ, capture_output=True, text=True, check=False
+        )
+        assert {request.headers.get("authorization") for request in server.requests} == {f"Bearer {KEY}"}
+    assert done.returncode == 0, done.stderr
+    assert "DEBUG" in done.stderr or name != "OPENAI_LOG"
+    assert searched(project, [done.stdout, done.stderr]) == []
+
+
+def test_a_server_logs_and_keeps_no_key(project):
+    """The key that lets clients in, and what they send instead of it, are in no log and no record of the server."""
+    environ = {**os.environ, "FTSPEC_CANARY_KEY": KEY, "OPENAI_API_KEY": KEY}
+    words = ["serve", "--api-key-env", "FTSPEC_CANARY_KEY", "--port", "0", "--log-json"]
+    server = subprocess.Popen(
+        [sys.executable, "-P", "-m", "ftspec", *words], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        url = server.stdout.readline().strip()
+        host, path = url.removeprefix("http://").split("/", 1)
+        seen = []
+        for header, where in (
+            (f"Bearer {KEY}", "models"),
+            (f"Bearer {KEY}x", "models"),
+            (f"Basic {KEY}", "models"),
+            (f"Bearer {KEY}", f"models/{KEY}"),
+            (f"Bearer {KEY}", f"fine_tuning/jobs?api_key={KEY}&metadata[k]={KEY}"),
+        ):
+            connection = http.client.HTTPConnection(host)
+            connection.request("GET", f"/{path}/{where}", headers={"authorization": header, "x-api-key": KEY, "x-request-id": KEY})
+            answer = connection.getresponse()
+            body = answer.read().decode()
+            seen.append(answer.status)
+            assert KEY not in body.replace(f"models/{KEY}", "") or where == f"models/{KEY}", body
+            connection.close()
+    finally:
+        server.send_signal(signal.SIGINT)
+        out, err = server.communicate(timeout=30)
+    assert seen == [200, 401, 401, 404, 200]
+    assert '"status"' in err
+    kept = [path.read_bytes().decode("latin-1") for path in project.rglob("*") if path.is_file()]
+    assert [form for form in FORMS if form in "\n".join([out, err, *kept])] == []
 
 
 @pytest.fixture
