@@ -261,7 +261,7 @@ class _Cells:
         for name in _GROUPS:
             fields[name] = self.group(name)
         fields["grader"] = self.grader()
-        fields["integrations"] = _converted(fields["integrations"], lambda value: tuple(plain(value or ())))
+        fields["integrations"] = _converted(fields["integrations"], lambda value: tuple(plain(value)) if isinstance(value, list) else ())
         fields["evals"] = _converted(fields["evals"], _names)
         fields["depends_on"] = _converted(fields["depends_on"], self.addresses_of)
         if self.chain is not None:
@@ -289,7 +289,7 @@ class _Cells:
             self.missing("engine")
 
         def scope(name: Any) -> str:
-            if name in engines:
+            if isinstance(name, str) and name in engines:
                 return engines[name].scope
             self.broken = True
             return ""
@@ -449,9 +449,9 @@ def _converted(compiled: Compiled, convert: Callable[[Any], Any]) -> Compiled:
 
 
 def _names(value: Any) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    return (value,) if isinstance(value, str) else tuple(dict.fromkeys(value))
+    """Return the names of a list; what is none has been told already."""
+    names = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+    return tuple(dict.fromkeys(name for name in names if isinstance(name, str)))
 
 
 def _grader(parts: dict[str, Any]) -> Any:
