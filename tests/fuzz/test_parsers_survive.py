@@ -18,9 +18,7 @@ from ftspec.testing.fuzz.target import Target as FuzzTarget
 from ftspec.testing.fuzz.target import all_targets, refusal, simple
 
 CORPUS = Path(__file__).parent / "corpus"
-FOUND = sorted(path for path in CORPUS.glob("*/*") if path.is_file())
 NAMES = sorted(all_targets())
-BY_FOLDER = {one.folder: one for one in all_targets().values()}
 
 leaves = (
     st.sampled_from(FRAGMENTS).map(Raw)
@@ -74,16 +72,39 @@ def test_a_few_mutations_are_survived(target):
         check(mutated(choose, choose.choice(one.seeds), one.form))
 
 
-@pytest.mark.parametrize("path", FOUND, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_what_was_found_once_is_survived(path, tmp_path, monkeypatch):
+def test_what_was_found_once_is_survived(target):
     """Inputs that a campaign found, each mended at its place, stay mended."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    (tmp_path / "place").mkdir()
-    with BY_FOLDER[path.parent.name].prepare(tmp_path / "place") as check:
-        check(path.read_bytes())
+    one, check = target
+    for path in sorted((CORPUS / one.folder).glob("*")):
+        try:
+            check(path.read_bytes())
+        except Exception as error:
+            error.add_note(f"the input is {path.name}")
+            raise
+
+
+def test_what_was_found_belongs_to_a_target():
+    """No input lies where nothing reads it."""
+    assert {path.name for path in CORPUS.iterdir()} <= {one.folder for one in all_targets().values()}
 
 
 # The instrument itself
+
+
+def test_the_seeds_of_the_targets_are_valid(tmp_path):
+    """Mutations start from what works: the large spec has a plan, state knows the jobs of the small one, graders can be bound."""
+    from ftspec.evals.base import bind
+    from ftspec.pipeline.planning import make_plan
+    from ftspec.pipeline.project import open_project
+    from ftspec.testing.fuzz.targets import records, specs
+
+    (tmp_path / "rows.jsonl").write_bytes(specs.ROWS)
+    for text in (specs.FULL, specs.SMALL):
+        (tmp_path / "ftspec.yaml").write_text(text)
+        planned = make_plan(open_project(directory=tmp_path))
+    assert tuple(one.key for one in planned.jobs) == records.KEYS
+    for definition in specs.GRADERS:
+        bind(json.loads(definition))
 
 
 def test_every_seed_is_valid_in_its_form():
