@@ -249,6 +249,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """Whether applying it would change nothing and buy nothing (it may still have to wait for running jobs)."""
         return not any(_effective(action) for action in self.actions)
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether nobody knows what became of a launch of one of its jobs."""
+        return any(isinstance(action, (KeepJob, WaitJob)) and action.record is not None and action.record.doubtful for action in self.actions)
+
 
 _UNSETTLED = frozenset({Reason.IN_DOUBT, Reason.PARENT_IN_DOUBT})
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ftspec.pipeline.project import Project
 
 CHANGES = 2
+IN_DOUBT = 4
 REFUSED = 5
 STALE = 3
 
@@ -82,7 +83,7 @@ def plan_options(command: Any) -> Any:
 @click.option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True)
 @click.option("--json", "form", flag_value="json", help="Short for --format json.")
 @click.option("-o", "--out", "saved", metavar="FILE", help="Save the plan for `ftspec apply FILE`.")
-@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there is something to do.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there is something to do, 4 when a launch is in doubt.")
 @click.option("--locked", is_flag=True, help="Exit 3 unless the lockfile is what specs and state give.")
 @click.option("--refresh", is_flag=True, help="Ask the engines first (needs keys and network).")
 def command(  # noqa: PLR0913 click passes each option
@@ -137,6 +138,8 @@ def command(  # noqa: PLR0913 click passes each option
         check_lockfile(planned)
     if any(not verdict.ok for verdict in planned.plan.verdicts):
         _console.stop(REFUSED)
+    if detailed_exitcode and planned.plan.in_doubt:
+        _console.stop(IN_DOUBT)
     if detailed_exitcode and not planned.plan.empty:
         _console.stop(CHANGES)
 

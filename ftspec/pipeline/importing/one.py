@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+_LOST = frozenset({"failed", "cancelled"})
 
 
 class NotThisJob(FtspecError):
@@ -301,7 +302,10 @@ class _Importer:
         return self._result(job, differences=tuple(wrong), notes=tuple(notes))
 
     async def search(self) -> Found:
-        """Look for the target's job; take it where exactly one can be meant."""
+        """Look for the target's job; take it where exactly one can be meant. One that is in use is not looked for again."""
+        record = self._target.record
+        if record is not None and not record.doubtful and not record.forgotten and record.last.engine_job_id and record.status not in _LOST:
+            return Found(target=self._target, imported=await self.take(await self.job(record.last.engine_job_id), force=False))
         ours, bare, complete = await self._listed()
         if len(ours) == 1:
             return Found(target=self._target, imported=await self.take(ours[0], force=False))
