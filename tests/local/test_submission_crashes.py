@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ftspec.server.trainers.local import claims
+from ftspec.server.trainers.local.executors import Submission
 from ftspec.server.trainers.local.settings import Settings
 from ftspec.testing.executors import Drive
 from ftspec.testing.toy_worker import TOY, value_of
@@ -96,6 +97,22 @@ def test_a_worker_that_nobody_knows_of_keeps_its_slot(tmp_path):
     drive.until(lambda: not drive.open_jobs())
     assert claims.claim(run.path, 1) == worker
     assert (run.newest_attempt(), run.handle()["lost"]) == (1, 0)
+
+
+def test_a_job_that_is_paused_before_its_worker_begins_loses_no_attempt(tmp_path):
+    """The worker puts it down at once, in order; resumed, it begins under the next submission."""
+    drive = Drive(tmp_path, SETTINGS, 60)
+    run = drive.folder("a", steps=2)
+    run.pause()
+    submission = Submission(run=run.path, number=1, command=(sys.executable, "-m", TOY, str(run.path), "1"))
+    placed = drive.executor.submit(submission, slot=0)
+    run.set_handle({"submission": 1, "lost": 0, "ended": 0, "handle": placed, "slot": 0})
+    drive.reconciler.open(run.path.name)
+    drive.until(lambda: drive.executor.poll(placed) == "gone")
+    assert run.newest_attempt() == 0
+    run.resume()
+    drive.until(run.result)
+    assert (run.handle()["submission"], run.handle()["lost"], run.newest_attempt()) == (2, 0, 1)
 
 
 def test_a_claim_is_held_until_its_worker_ends_and_by_one_only(tmp_path):

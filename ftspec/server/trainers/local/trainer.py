@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ftspec.server.trainers.local.settings import Base, Settings
 
 _CREATED = 1_795_132_800
-_GRADERS = frozenset({"string_check", "text_similarity", "multi"})
+_GRADERS = frozenset({"string_check", "text_similarity", "python", "multi"})
 
 
 class LocalTrainer:
@@ -83,9 +83,8 @@ class LocalTrainer:
         if request.hyperparameters.get("reasoning_effort", "default") != "default":
             param = f"{within}.hyperparameters.reasoning_effort"
             problems.append(Problem(message="The local engine has no reasoning effort.", param=param, code="unsupported_parameter"))
-        if {part.get("type") for part in _graders_in(request.grader)} - _GRADERS:
-            message = f"The local engine trains with graders of these types: {', '.join(sorted(_GRADERS))}."
-            problems.append(Problem(message=message, param=f"{within}.grader", code="unsupported_grader"))
+        if (refused := self._refused(request.grader)) is not None:
+            problems.append(Problem(message=refused, param=f"{within}.grader", code="unsupported_grader"))
         if request.source.job_id is not None and request.hyperparameters.get("full") is not True:
             adapter = adapter_settings(self._run(request.source.job_id).checkpoint_folder(request.source.step))
             problems += check_adapter(request.hyperparameters, adapter, within=f"{within}.hyperparameters") if adapter else []
@@ -106,6 +105,9 @@ class LocalTrainer:
         run = self._run(job.id)
         run.create()
         if not run.described:
+            if self._refused(job.grader) is not None:  # taken by a process that allowed its code: it waits for another one
+                run.report("queued")
+                return
             run.describe(self._description(job))
         if run.result() is None and not (run.path / "status.json").exists():
             run.report("queued")
@@ -172,8 +174,8 @@ class LocalTrainer:
         if model.job_id is not None:
             folder = self._run(model.job_id).checkpoint_folder(model.step)
             if not folder.is_dir():
-                problem = Problem(message=f"The weights of `{model.name}` were deleted.", param="model", code="model_not_found")
-                raise TrainerRefusal(problem)
+                message = f"The weights of `{model.name}` were deleted."
+                raise TrainerRefusal(Problem(message=message, param="model", code="model_not_found", status=404))
             adapter, whole = (folder, None) if (folder / "adapter_config.json").exists() else (None, folder)
         return self._answerer.complete(request, base=self._base(model.base_model), adapter=adapter, model=whole)
 
@@ -187,6 +189,20 @@ class LocalTrainer:
         """Stop answering, once everything that was bought is submitted. Workers go on by themselves."""
         self._sweeper.close()
         self._answerer.close()
+
+    @property
+    def _allows_code(self) -> bool:
+        """Whether graders may run code."""
+        return bool(getattr(self.grade, "allow_code", False))
+
+    def _refused(self, grader: Mapping[str, Any] | None) -> str | None:
+        """Return why nobody may train with a grader here."""
+        kinds = {part.get("type") for part in _graders_in(grader)}
+        if "python" in kinds and not self._allows_code:
+            return "The grader runs code, which was not allowed: read it, then `ftspec apply --allow-code`."
+        if kinds - _GRADERS:
+            return f"The local engine trains with graders of these types: {', '.join(sorted(_GRADERS))}."
+        return None
 
     def _base(self, name: str) -> Base:
         base = self._settings.models.get(name)
@@ -215,6 +231,7 @@ class LocalTrainer:
             "hyperparameters": dict(job.hyperparameters),
             "grader": job.grader,
             "grade": _import_path(self.grade),
+            "allow_code": self._allows_code,
             "seed": job.seed,
             "training_file": job.training_file,
             "training_path": str(job.training_path.resolve()),
