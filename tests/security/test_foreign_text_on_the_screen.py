@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -107,3 +108,79 @@ def test_words_that_a_shell_made_of_file_names_are_quoted_as_text(project, ftspe
     assert ran.code == 64
     assert RAW.findall(ran.said) == []
     assert CI.findall(ran.said) == []
+
+
+FREE = {"model", "raw_status", "message", "code", "owner", "organization", "base_model", "suffix", "user", "host", "command", "git_commit"}
+JSON_COMMANDS = [
+    *(
+        ["status", "--json"],
+        ["models", "--json"],
+        ["models", "--json", "--checkpoints"],
+        ["plan", "--format", "json"],
+        ["apply", "-y", "--json"],
+    ),
+    *(
+        ["state", "list", "--json"],
+        ["state", "show", "--json", "*"],
+        ["state", "log", "--json"],
+        ["doctor", "--json"],
+        ["compare", "--json"],
+    ),
+    *(
+        ["eval", "--json"],
+        ["data", "stats", "--json"],
+        ["data", "check", "--json"],
+        ["validate", "--format", "json"],
+        ["validate", "--format", "sarif"],
+    ),
+    *(
+        ["events", "small/epochs=1", "--json"],
+        ["chat", "--json", "small/epochs=1", "hi"],
+        ["trust", "--json"],
+        ["import", "--list", "--json"],
+    ),
+    ["cancel", "--json", "*"],
+]
+
+
+def hostile(value, name=None):
+    """Return a record with the evil text behind every string that is free, and in every tag and metric."""
+    if isinstance(value, dict):
+        return {inner: hostile(one, inner if name != "tags" else "model") for inner, one in value.items()}
+    if isinstance(value, list):
+        return [hostile(one, name) for one in value]
+    return value + EVIL + "\x7f\x85\u2028\ufeff" if isinstance(value, str) and name in FREE else value
+
+
+def poisoned_line(line):
+    """Return a line of state or of the lockfile, hostile where it is a record."""
+    with contextlib.suppress(ValueError):
+        return json.dumps(hostile(json.loads(line)), ensure_ascii=False) + "\n"
+    return f"{line}\n"
+
+
+@pytest.mark.parametrize("runner", ["terminal", "GITHUB_ACTIONS"])
+def test_json_of_a_hostile_state_is_ascii(runner, project, ftspec, monkeypatch):
+    """Whatever was committed as state: JSON of every command is ASCII without controls, and says the same."""
+    if runner == "GITHUB_ACTIONS":
+        monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    spec = project / "ftspec.yaml"
+    spec.write_text(
+        spec.read_text().replace("matrix:", "tags: {k: v}, evals: [held], matrix:")
+        + "evals: {held: {dataset: rows.test, graders: {g: {type: string_check, operation: eq, input: '{{sample.output_text}}', reference: x}}}}\n"
+    )
+    assert ftspec("apply", "-y").code == 0
+    for path in [*(project / "state").rglob("*.jsonl"), project / "ftspec.lock"]:
+        path.write_text("".join(poisoned_line(line) for line in path.read_text().split("\n")))
+    shown = 0
+    for words in JSON_COMMANDS:
+        ran = ftspec(*words)
+        assert "bug in ftspec" not in ran.said, words
+        assert "No such option" not in ran.said, words
+        assert RAW.findall(ran.said) == [], words
+        assert ran.out.isascii(), words
+        assert CI.findall(ran.out) == [], words
+        for text in [ran.out] if ran.out.startswith(("{\n", "[")) else ran.out.splitlines():
+            assert json.loads(text), words
+        shown += "\\u202e" in ran.out
+    assert shown >= 5
