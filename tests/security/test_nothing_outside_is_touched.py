@@ -134,11 +134,34 @@ def test_modules_of_the_project_are_not_imported(project, tmp_path):
     (project / "evil-1.dist-info").mkdir()
     (project / "evil-1.dist-info" / "entry_points.txt").write_text("[ftspec.commands]\nevil = evil:x\n")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    for start in ([str(Path(sys.executable).with_name("ftspec"))], [sys.executable, "-m", "ftspec"]):
+    script, module = [str(Path(sys.executable).with_name("ftspec"))], [sys.executable, "-m", "ftspec"]
+
+    def plan(start):
         done = subprocess.run([*start, "plan"], cwd=project, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert "launch" in done.stdout
-    assert not (project / "ran").exists()
+        assert not (project / "ran").exists(), start
+
+    plan(script)
+    plan(module)
+    (project / "ftspec").mkdir()
+    (project / "ftspec" / "__init__.py").write_text(CODE.replace("with_name('ran')", "parent.with_name('ran')"))
+    plan(script)
+    plan([sys.executable, "-P", "-m", "ftspec"])
+
+
+def test_the_local_engine_starts_its_processes_without_the_project(project, tmp_path):
+    """The interpreter that is asked about a base runs in the project's folder, whose modules it does not import."""
+    from ftspec.server.trainers.local.probe import ask
+    from ftspec.server.trainers.local.settings import Base
+
+    for name in ("json", "torch", "logging", "dataclasses"):
+        (project / f"{name}.py").write_text(CODE)
+    (project / "tiny").mkdir()
+    (project / "tiny" / "config.json").write_text("{}")
+    facts = ask(Base(name="tiny", path=project / "tiny"), python=sys.executable, cache=tmp_path / "cache")
+    assert facts.problem
+    assert not (project / "ran").exists(), facts
 
 
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs bubblewrap")
@@ -161,8 +184,11 @@ def test_a_plan_opens_no_connection(project, ftspec, monkeypatch):
         raise AssertionError("a socket was opened")
 
     monkeypatch.setattr(socket, "socket", never)
-    spec = (project / "ftspec.yaml").read_text().replace("sandbox-nano", "gpt-4.1-mini-2025-04-14")
-    spec = spec.replace("defaults: {engine: sandbox", "engines: {openai: {type: openai}}\ndefaults: {engine: openai")
+    spec = (project / "ftspec.yaml").read_text().replace("sandbox-nano", "some-model")
+    spec = spec.replace(
+        "defaults: {engine: sandbox",
+        "engines: {hosted: {type: azure, base_url: 'https://acme.openai.azure.com/openai/v1'}}\ndefaults: {engine: hosted",
+    )
     (project / "ftspec.yaml").write_text(spec)
     ran = ftspec("plan")
     assert ran.code == 0, ran.err
