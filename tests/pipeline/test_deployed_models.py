@@ -17,7 +17,7 @@ SPEC = {
     "ftspec": 1,
     "datasets": {"rows": "rows.jsonl", "held": "held.jsonl"},
     "experiments": {
-        "tone": {"engine": "foundry", "base_model": "gpt-4.1-mini-2025-04-14", "train": "rows", "epochs": 1, "seed": 1, "evals": ["e"]}
+        "tone": {"engine": "foundry", "base_model": "an-open-model", "train": "rows", "epochs": 1, "seed": 1, "evals": ["e"]}
     },
     "evals": {
         "e": {

@@ -160,8 +160,8 @@ def test_a_fork_needs_no_key_no_network_and_runs_no_code(runner):
         pytest.skip("network namespaces are not available")
     trap = f"open({str(runner.temp / 'ran')!r}, 'w')"
     runner.write(
-        SPEC.replace("engine: sandbox", "engine: openai, evals: [coded, program]").replace("sandbox-nano", "gpt-4.1-mini-2025-04-14")
-        + "engines: {openai: {type: openai}}\nevals:\n"
+        SPEC.replace("engine: sandbox", "engine: hosted, evals: [coded, program]").replace("sandbox-nano", "some-model")
+        + "engines: {hosted: {type: azure, base_url: 'https://acme.openai.azure.com/openai/v1'}}\nevals:\n"
         + "  coded: {dataset: tickets.validation, graders: {g: {type: python, path: g.py, function: grade}}}\n"
         + f'  program: {{kind: command, dataset: tickets.validation, options: {{command: [python, -c, "{trap}"]}}}}\n'
     )

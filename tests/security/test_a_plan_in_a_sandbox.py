@@ -17,13 +17,13 @@ SPEC = """ftspec: 1
 project: everything
 include: more.yaml
 engines:
-  hosted: {type: openai, api_key_env: OPENAI_API_KEY, base_url: "https://api.openai.com/v1"}
+  hosted: {type: azure, api_key_env: AZURE_OPENAI_API_KEY, base_url: "https://acme.openai.azure.com/openai/v1"}
   elsewhere: {type: openai-compatible, base_url: "https://tunes.example.com/v1", api_key_env: TUNES_KEY}
 datasets:
   rows: {path: rows.jsonl, split: {train: 0.7, validation: 0.1, test: 0.2}, transforms: [{type: system_prompt, file: system.txt}]}
 defaults: {validation: rows.validation}
 experiments:
-  a: {engine: hosted, train: rows.train, base_model: gpt-4.1-mini-2025-04-14, evals: [held, program], matrix: {epochs: [1, 2]}}
+  a: {engine: hosted, train: rows.train, base_model: some-model, evals: [held, program], matrix: {epochs: [1, 2]}}
   b: {engine: elsewhere, train: rows.train, base_model: any, epochs: 1}
   c: {engine: sandbox, train: rows.train, base_model: sandbox-nano, epochs: 1}
 evals:
@@ -63,7 +63,7 @@ from ftspec.__main__ import main
 
 main()
 """
-KEYS = {"OPENAI_API_KEY": "sk-proj-canary-0123456789abcdef", "TUNES_KEY": "tunes-canary-0123456789"}
+KEYS = {"AZURE_OPENAI_API_KEY": "sk-proj-canary-0123456789abcdef", "TUNES_KEY": "tunes-canary-0123456789"}
 
 
 @pytest.fixture
