@@ -164,6 +164,19 @@ def test_the_local_engine_starts_its_processes_without_the_project(project, tmp_
     assert not (project / "ran").exists(), facts
 
 
+@pytest.mark.parametrize(
+    "word", ["--output=/etc/x", "-o/etc/x", "--export=ALL,LD_PRELOAD=./x.so", "--wrap=id", "--chdir=/", "--mail-user=a@b", "id"]
+)
+def test_a_spec_gives_a_cluster_no_files_variables_or_programs(word):
+    """Slurm's own options can do all that; a spec says where, when and with how much."""
+    from ftspec.diagnostics import FtspecError
+    from ftspec.server.trainers.local.settings import settings
+
+    assert settings({"slurm": {"arguments": ["--nice=5", "--exclusive"]}}, folder=Path(), entry="mine").slurm["arguments"]
+    with pytest.raises(FtspecError, match=r"`slurm\.arguments` of engine `mine`"):
+        settings({"slurm": {"arguments": ["--nice=5", word]}}, folder=Path(), entry="mine")
+
+
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs bubblewrap")
 def test_a_plan_needs_no_network_and_no_writable_folder(project):
     """All namespaces of its own, a read-only file system, no environment."""

@@ -176,6 +176,54 @@ def _url(read: _Reader, name: str, value: Any) -> str | None:
     return value.rstrip("/")
 
 
+SBATCH = frozenset(
+    [
+        "account",
+        "begin",
+        "clusters",
+        "comment",
+        "constraint",
+        "core-spec",
+        "cores-per-socket",
+        "cpus-per-gpu",
+        "deadline",
+        "distribution",
+        "exclude",
+        "exclusive",
+        "gres",
+        "gpus-per-node",
+        "gpus-per-socket",
+        "hint",
+        "licenses",
+        "mem",
+        "mem-per-cpu",
+        "mem-per-gpu",
+        "mincpus",
+        "network",
+        "nice",
+        "nodelist",
+        "nodes",
+        "oversubscribe",
+        "partition",
+        "power",
+        "priority",
+        "qos",
+        "reservation",
+        "sockets-per-node",
+        "spread-job",
+        "switches",
+        "threads-per-core",
+        "time",
+        "time-min",
+        "tmp",
+        "use-min-nodes",
+        "wckey",
+    ]
+)
+"""Options of `sbatch` that a spec may give. Others write files where they like (`--output`), set variables
+(`--export=LD_PRELOAD=...`), run programs or send mail."""
+
+
 def _block(read: _Reader, name: str, known: tuple[str, ...]) -> Mapping[str, Any]:
     value = read.options.get(name) or {}
     if not isinstance(value, Mapping) or not set(value) <= set(known):
@@ -184,6 +232,11 @@ def _block(read: _Reader, name: str, known: tuple[str, ...]) -> Mapping[str, Any
         words = one if key == "arguments" else [one]
         if not isinstance(words, list) or not all(isinstance(word, str) and word and "\n" not in word for word in words):
             raise read.wrong(f"{name}.{key}", "a list of words" if key == "arguments" else "a word")
+    for word in value.get("arguments", ()):
+        if word.partition("=")[0].removeprefix("--") not in SBATCH or not word.startswith("--"):
+            raise read.wrong(
+                f"{name}.arguments", "`--NAME[=VALUE]` of what says where, when and with how much; variables SBATCH_* give others"
+            )
     return value
 
 
