@@ -112,7 +112,7 @@ class SyncGraders:
     """Graders by definition, kept between calls, for who gets a definition with each answer."""
 
     def __init__(self, *, allow_code: bool = False, isolation: str | None = None, keep: int = 8) -> None:
-        self._allow_code, self._isolation, self._keep = allow_code, isolation, keep
+        self.allow_code, self._isolation, self._keep = allow_code, isolation, keep
         self._graders: dict[bytes, SyncGrader] = {}
         self._lock = threading.Lock()
         atexit.register(self.close)
@@ -128,7 +128,7 @@ class SyncGraders:
     def _grader(self, definition: Mapping[str, Any]) -> SyncGrader:
         key = canonical_json(dict(definition))
         with self._lock:
-            found = self._graders.pop(key, None) or SyncGrader(definition, allow_code=self._allow_code, isolation=self._isolation)
+            found = self._graders.pop(key, None) or SyncGrader(definition, allow_code=self.allow_code, isolation=self._isolation)
             self._graders[key] = found
             while len(self._graders) > self._keep:
                 self._graders.pop(next(iter(self._graders))).close()

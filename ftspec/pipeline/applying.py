@@ -129,7 +129,7 @@ async def _apply(
 
     project, spec, clock = loaded.project, loaded.spec, SystemClock()
     execution = _signed(project, spec, request.execution)
-    async with Session(project, spec) as session:
+    async with Session(project, spec, allow_code=request.allow_code) as session:
         state, settled = writer.read(), Settled()
         session.remember(state.jobs.values())
         if any(record.doubtful and not record.forgotten for record in state.jobs.values()):

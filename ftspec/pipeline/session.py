@@ -32,10 +32,12 @@ log = logging.getLogger("ftspec")
 class Session:
     """`async with Session(project, spec) as session: session.engine("openai")`."""
 
-    def __init__(self, project: Project, spec: Spec, *, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, project: Project, spec: Spec, *, environ: Mapping[str, str] | None = None, allow_code: bool = False) -> None:
+        """`allow_code`: jobs that are bought here may be trained with graders that run code of the project."""
         self.project = project
         self.spec = spec
         self._environ = os.environ if environ is None else environ
+        self._allow_code = allow_code
         self._open: dict[str, Engine] = {}
         self._apps: list[EngineApp] = []
         self._ignored: set[str] = set()
@@ -128,6 +130,6 @@ class Session:
         check_interpreter(entry, root=self.project.root, environ=self._environ)
         check_serve_url(entry, profile=self.profile(entry.name), trust=self._trust())
         self.project.make_private()
-        app = engine_app(entry, self.project.records(entry.type), grade=SyncGraders(), folder=self.project.root)
+        app = engine_app(entry, self.project.records(entry.type), grade=SyncGraders(allow_code=self._allow_code), folder=self.project.root)
         self._apps.append(app)
         return app

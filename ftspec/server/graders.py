@@ -47,6 +47,10 @@ class _Python(Body):
     name: str = "python"
     source: Annotated[str, Field(min_length=1)]
     image_tag: str | None = None
+    function: str | None = None
+    input: str | None = None
+    reference: str | None = None
+    pass_threshold: float | None = None
 
 
 class _Judge(Body):

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from ftspec.experiment import EngineEntry
+from ftspec.server.graders import grade as simple_grade
 from ftspec.server.inprocess import EngineApp, engine_app
 from ftspec.server.trainers.local.run import LocalRun
 
@@ -73,8 +74,9 @@ def data() -> Callable[..., bytes]:
 class Local:
     """The local engine in this process, and its folders."""
 
-    def __init__(self, root: Path, **options: Any) -> None:
+    def __init__(self, root: Path, *, grade: Any = simple_grade, **options: Any) -> None:
         self.root = root
+        self.grade = grade
         self.options = options
         self._loop = asyncio.Runner()
         self._open()
@@ -83,7 +85,7 @@ class Local:
         import httpx2
 
         entry = EngineEntry(name="local", type="local", scope="local", options={"cpus": 1, **self.options})
-        self.app: EngineApp = engine_app(entry, self.root, folder=self.root)
+        self.app: EngineApp = engine_app(entry, self.root, grade=self.grade, folder=self.root)
         transport = httpx2.ASGITransport(app=self.app)
         self._client = httpx2.AsyncClient(transport=transport, base_url="http://test/v1", timeout=PATIENCE)
 

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from ftspec.evals.grading import SyncGraders
+
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("training")]
 
 GRADER = {"type": "string_check", "input": "{{sample.output_text}}", "operation": "like", "reference": "{{item.wanted}}"}
@@ -51,6 +53,23 @@ def test_a_reinforcement_job_whose_grader_cannot_judge_fails(opened, method):
     hyper["reinforcement"]["grader"] = {**GRADER, "reference": "{{item.nothing_of_that_name}}"}
     job = local.finished(local.create(tasks(4), method=hyper)["id"], status="failed")
     assert job["error"]["code"] == "grader_failed"
+
+
+def test_code_grades_only_where_it_was_allowed(opened, method):
+    """A `python` grader is refused, and judges behind its walls once somebody allowed it."""
+    hyper = method("reinforcement", n_epochs=1, batch_size=4, max_length=90)
+    source = "def grade(sample, item):\n    return sample['output_text'].count(item['wanted']) / (1 + len(sample['output_text']))"
+    hyper["reinforcement"]["grader"] = {"type": "python", "name": "share", "source": source}
+    local = opened()
+    refused = local.post(tasks(4), method=hyper).json()["error"]
+    assert refused["code"] == "unsupported_grader"
+    assert "--allow-code" in refused["message"]
+    local.grade = SyncGraders(allow_code=True)
+    local.reopened()
+    job = local.create(tasks(4), method=hyper)
+    figures = [event["data"] for event in local.events(local.finished(job["id"])["id"]) if "train_mean_reward" in event["data"]]
+    assert len(figures) == 1
+    assert 0 <= figures[0]["train_mean_reward"] < 1
 
 
 def test_full_training_makes_a_whole_model(opened, data, method):

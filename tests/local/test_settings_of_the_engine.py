@@ -1,12 +1,13 @@
 """What an entry of type `local`, and a job on it, may say."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from ftspec.diagnostics import FtspecError
 from ftspec.engines.profiles.local import profile
-from ftspec.server.trainers.base import ModelSource, TrainingRequest
+from ftspec.server.trainers.base import ModelSource, TrainingJob, TrainingRequest
 from ftspec.server.trainers.local import trainer
 from ftspec.server.trainers.local.resolve import check_adapter, check_extra, resolved, samples
 from ftspec.server.trainers.local.settings import SETTINGS, Base, settings
@@ -110,6 +111,7 @@ def test_what_cannot_work_is_refused_without_asking_anybody(tmp_path):
     assert codes({}, integrations=({"type": "wandb"},)) == ["unsupported_parameter"]
     assert codes({}, hyperparameters={"reasoning_effort": "low"}) == ["unsupported_parameter"]
     assert codes({}, method="reinforcement", grader={"type": "multi", "graders": {"a": {"type": "python"}}}) == ["unsupported_grader"]
+    assert codes({}, method="reinforcement", grader={"type": "score_model"}) == ["unsupported_grader"]
     assert codes({"executor": "ray", "ray": {"address": "http://127.0.0.1:1"}}) == ["executor_not_available"]
     assert codes({}) == ["model_not_available"]
     (tmp_path / "a").mkdir()
@@ -118,6 +120,26 @@ def test_what_cannot_work_is_refused_without_asking_anybody(tmp_path):
     (tmp_path / "python").chmod(0o755)
     assert codes({"python": "./python"}) == ["environment"]
     assert codes({"python": "./no-such-python"}) == ["environment"]
+
+
+def test_a_job_whose_code_was_allowed_waits_for_a_process_that_allows_it(tmp_path):
+    """Found by a process that allows no code before it was described to workers, the job is queued, and nothing is lost."""
+    from ftspec.evals.grading import SyncGraders
+
+    (tmp_path / "rows").write_text("{}\n")
+    job = TrainingJob(
+        id="j", project="p", created_at=1, model="a", source=ModelSource(name="a", base_model="a"), model_name="m", method="reinforcement",
+        hyperparameters={}, grader={"type": "python", "source": "def grade(sample, item): return 1"}, seed=1, suffix=None, metadata=None,
+        integrations=(), training_file="f", training_path=tmp_path / "rows",
+    )  # fmt: skip
+    for allow_code in (False, True):
+        options = {"models": {"a": "a"}, "python": "no-such-python"}
+        made = trainer(tmp_path / "root", grade=SyncGraders(allow_code=allow_code), options=options, folder=tmp_path)
+        assert made.reconcile(job).status == "queued"
+        made.close()
+        described = tmp_path / "root" / "runs" / "j" / "job.json"
+        assert described.exists() is allow_code
+    assert json.loads(described.read_text())["allow_code"] is True
 
 
 def test_a_base_that_the_entry_does_not_name_is_an_error_of_the_plan(tmp_path):

@@ -86,7 +86,7 @@ def test_a_killed_worker_goes_on_with_the_same_weights(opened, unbroken, data, s
     local = opened(checkpoint_seconds=seconds)
     job = local.create(data("tickets", 32), data("tickets", 8, skip=32), method=method(**steady))
     run = local.run(job["id"])
-    for attempt, step in enumerate(sorted([random.randrange(1, 21), random.randrange(9, 22)]), start=1):
+    for attempt, step in enumerate(sorted([random.randrange(1, 21), random.randrange(9, 22)]), start=1):  # noqa: S311 any steps will do
         local.until(job["id"], lambda _: run.newest_attempt() == attempt and run.figures() and run.figures()[-1]["step"] >= step)  # noqa: B023 waited for at once
         kill(run)
         local.reopened()

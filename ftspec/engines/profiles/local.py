@@ -65,7 +65,7 @@ profile = Profile(
         "slurm": "Slurm's own: `{partition, account, qos, constraint, arguments}`.",
         "ray": "Ray's own: `{address, resources}`; the address of an existing cluster's dashboard.",
     },
-    graders=("string_check", "text_similarity", "multi"),
+    graders=("string_check", "text_similarity", "python", "multi"),
     data={"roles": ("system", "developer", "user", "assistant", "tool")},
     defaults={"n_epochs": 3, "tokenizer": "estimate"},  # each base model has its own
     free=True,

@@ -206,7 +206,8 @@ class Attempt:
     def _reward(self) -> Callable[[str, Mapping[str, Any]], float]:
         module, _, name = self._job["grade"].partition(":")
         grade = getattr(importlib.import_module(module), name)
-        grade = grade() if isinstance(grade, type) else grade
+        if isinstance(grade, type):
+            grade = grade(allow_code=True) if self._job.get("allow_code") else grade()
         grader = self._job["grader"]
 
         def reward(text: str, item: Mapping[str, Any]) -> float:
