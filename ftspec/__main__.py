@@ -19,7 +19,11 @@ if __name__ == "__main__":
     if _here == os.path.realpath(os.path.curdir) != os.path.dirname(os.path.dirname(os.path.realpath(__file__))):  # noqa: PTH120 before pathlib
         del sys.path[0]
 
-import signal  # only now
+try:
+    import signal  # only now
+except KeyboardInterrupt:
+    os.write(2, b"interrupted\n")
+    os._exit(130)
 
 TYPE_CHECKING = False  # `typing` takes longer to import than all of this
 if TYPE_CHECKING:

@@ -176,50 +176,12 @@ def _url(read: _Reader, name: str, value: Any) -> str | None:
     return value.rstrip("/")
 
 
-SBATCH = frozenset(
-    [
-        "account",
-        "begin",
-        "clusters",
-        "comment",
-        "constraint",
-        "core-spec",
-        "cores-per-socket",
-        "cpus-per-gpu",
-        "deadline",
-        "distribution",
-        "exclude",
-        "exclusive",
-        "gres",
-        "gpus-per-node",
-        "gpus-per-socket",
-        "hint",
-        "licenses",
-        "mem",
-        "mem-per-cpu",
-        "mem-per-gpu",
-        "mincpus",
-        "network",
-        "nice",
-        "nodelist",
-        "nodes",
-        "oversubscribe",
-        "partition",
-        "power",
-        "priority",
-        "qos",
-        "reservation",
-        "sockets-per-node",
-        "spread-job",
-        "switches",
-        "threads-per-core",
-        "time",
-        "time-min",
-        "tmp",
-        "use-min-nodes",
-        "wckey",
-    ]
-)
+SBATCH = frozenset({
+    "account", "begin", "clusters", "comment", "constraint", "core-spec", "cores-per-socket", "cpus-per-gpu", "deadline", "distribution",
+    "exclude", "exclusive", "gres", "gpus-per-node", "gpus-per-socket", "hint", "licenses", "mem", "mem-per-cpu", "mem-per-gpu", "mincpus",
+    "network", "nice", "nodelist", "nodes", "oversubscribe", "partition", "power", "priority", "qos", "reservation", "sockets-per-node",
+    "spread-job", "switches", "threads-per-core", "time", "time-min", "tmp", "use-min-nodes", "wckey",
+})  # fmt: skip
 """Options of `sbatch` that a spec may give. Others write files where they like (`--output`), set variables
 (`--export=LD_PRELOAD=...`), run programs or send mail."""
 
