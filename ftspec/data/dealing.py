@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftspec.data.repair import lines_of
-from ftspec.data.rows import BadFile, BadRow, RowReader
+from ftspec.data.rows import SNIFFED, BadFile, BadRow, RowReader, sniff
 from ftspec.data.split import Dealer
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class Dealt:
 
 def deal(file: RowFile, targets: Mapping[str, Path], shares: Mapping[str, float], *, seed: int = 0, group_by: str | None = None) -> Dealt:
     """Write each row to the file of its part. `BadFile` names the first line that cannot be read; then no file is written."""
+    sniff(file.head(SNIFFED))
     reader, dealer = RowReader(), Dealer(shares, seed=seed, group_by=group_by)
     dealt = Dealt(rows=dict.fromkeys(targets, 0))
     parts = {part: path.with_name(f"{path.name}.part") for part, path in targets.items()}
@@ -49,6 +50,8 @@ def deal(file: RowFile, targets: Mapping[str, Path], shares: Mapping[str, float]
                 files[part].write(line + b"\n")
                 dealt.rows[part] += 1
         file.finish()
+        if not any(dealt.rows.values()):
+            raise BadFile("empty-file", "the file has no rows")
         for part, path in parts.items():
             path.replace(targets[part])
     finally:

@@ -49,6 +49,8 @@ def limits(
 
     least = (profile.min_rows if profile else 1) if use == "train" else 1
     data = profile.data if profile is not None else {}
+    if not facts.rows:
+        return []  # that there are no rows has been said
     if facts.rows < least:
         tell("too-few-rows", f"`{facts.ref}` has {rows_text(facts.rows)}, and `{name}` takes at least {least}")
     elif use == "train" and facts.rows < FEW:

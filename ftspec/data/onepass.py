@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ftspec.actions import DatasetFacts
+from ftspec.data.checks import all_codes
 from ftspec.data.findings import Findings
 from ftspec.data.rows import BadFile, Place
 from ftspec.data.sharing import WORTH_TOKENS, WorkerLost, shared_reports, workers_for
 from ftspec.data.source import Source
 from ftspec.data.tally import Counts, Tally, Totals
 from ftspec.data.tokens import counter
-from ftspec.diagnostics import Diagnostic
+from ftspec.diagnostics import Diagnostic, Severity
 from ftspec.printable import printable
 
 if TYPE_CHECKING:
@@ -104,7 +105,8 @@ def facts_of(dataset: DesiredDataset, passed: Passed) -> dict[str, DatasetFacts]
 def diagnostics_of(dataset: DesiredDataset, passed: Passed) -> list[Diagnostic]:
     """Return what is wrong with the rows, and with the number of them."""
     own = passed.findings[dataset.path]
-    if not passed.counts[""].rows:
+    unreadable = any(all_codes()[one.code].severity is Severity.ERROR for found in passed.findings.values() for one in found.all())
+    if not passed.counts[""].rows and not unreadable:
         own.add("empty-file", f"dataset `{dataset.name}` has no rows")
     for part, counts in passed.counts.items():
         if part and not counts.rows and passed.counts[""].rows:

@@ -19,8 +19,9 @@ import msgspec
 from ftspec.data import safety
 from ftspec.data.formats.preference import OUTPUTS
 from ftspec.data.messages import role_of
-from ftspec.data.rows import BadRow, RowReader
+from ftspec.data.rows import SNIFFED, BadRow, RowReader, sniff
 from ftspec.diagnostics import FtspecError
+from ftspec.printable import printable
 
 if TYPE_CHECKING:
     from ftspec.data.rows import RowFile
@@ -45,8 +46,10 @@ class Repaired:
 def repair(file: RowFile, out: Path, *, redact: bool = False) -> Repaired:
     """Write a repaired copy of a dataset file to `out`, unreadable lines to `<out>.rejected`.
 
-    Neither file may exist yet (`FtspecError`); both appear only when complete.
+    Neither file may exist yet, and one line at least must be a row (`FtspecError`); `BadFile` where
+    the file is no JSON Lines at all. Both appear only when complete.
     """
+    sniff(file.head(SNIFFED))
     rejects = out.with_name(f"{out.name}.rejected")
     for path in (out, rejects):
         if path.exists():
@@ -59,6 +62,8 @@ def repair(file: RowFile, out: Path, *, redact: bool = False) -> Repaired:
                 good.write(line + b"\n")
                 done.rows += 1
         file.finish()
+        if not done.rows:
+            raise FtspecError(f"no line of `{printable(file.path)}` is a row, so nothing was written")
         part.replace(out)
         if done.rejected:
             rejected_part.replace(rejects)

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 BLOCK = 1 << 18
 """How many bytes are read at once: what is made of them still fits a processor's own cache, which is a fifth faster than a mebibyte."""
 
+SNIFFED = 1 << 16
+"""How much of a file's start tells what it is."""
+
 MAX_ROW = 32 << 20
 """The longest row that is read: more than 30 times the longest context of 2026."""
 

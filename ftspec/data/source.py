@@ -20,7 +20,7 @@ from ftspec.data.boring import as_dict
 from ftspec.data.checks.base import Setting
 from ftspec.data.findings import Findings
 from ftspec.data.formats import all_formats, detect
-from ftspec.data.rows import BadFile, BadRow, Place, RowFile, RowReader, Stamp, sniff
+from ftspec.data.rows import SNIFFED, BadFile, BadRow, Place, RowFile, RowReader, Stamp, sniff
 from ftspec.data.scan import Order, RowRules, Scanner
 from ftspec.data.transforms import STREAMED, Row, Rows, row_step
 from ftspec.printable import printable
@@ -28,7 +28,6 @@ from ftspec.printable import printable
 if TYPE_CHECKING:
     from ftspec.experiment import DesiredDataset
 
-_HEAD = 1 << 16
 _VOTERS = 100
 _BATCH = 256
 PROMPT_BYTES = 1 << 20
@@ -209,7 +208,7 @@ def _refuse_other_digest(wanted: Any, data: bytes, path: str) -> None:
 
 def format_of(file: RowFile, *, wanted: str | None = None) -> str:
     """Return the format that the first rows of a file look like; `BadFile` where it is no JSON Lines."""
-    head = file.head(_HEAD)
+    head = file.head(SNIFFED)
     sniff(head)
     reader, rows = RowReader(), []
     for raw in head.removeprefix(b"\xef\xbb\xbf").split(b"\n")[:_VOTERS]:
@@ -217,7 +216,7 @@ def format_of(file: RowFile, *, wanted: str | None = None) -> str:
             rows.append(reader.decode(raw)[0])
         except BadRow:
             continue
-    if not rows and len(head) == _HEAD:
+    if not rows and len(head) == SNIFFED:
         rows = _first_row(file, reader)
     return detect(rows, wanted=wanted)
 

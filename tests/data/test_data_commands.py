@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -133,3 +134,55 @@ def test_the_cost_of_a_file_is_shown_for_a_named_engine(folder, chat, capsys):
     assert (cost["engine"], cost["base_model"], cost["epochs"], cost["tokens"]) == ("openai", "gpt-4.1-mini", 3, 3 * shown["tokens"])
     assert (cost["low"] is None) == (cost["high"] is None)
     assert run(folder, "stats", "rows.jsonl", "--engine", "openai") == 64
+
+
+ROW = b'{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]}\n'
+ODD = {
+    "empty": (b"", "has no rows"),
+    "zip": (b"PK\x03\x04rest", "is a zip archive"),
+    "binary": (b"ab\x00cdefg" * 100, "NUL bytes"),
+    "wrong encoding": (ROW.replace(b"Hi", b"H\xe9"), "not UTF-8"),
+    "half-written": (ROW + ROW[:40], "was written only in part"),
+}
+
+
+@pytest.mark.parametrize("words", [("check",), ("stats",), ("split", "-o", "parts"), ("check", "--fix")], ids=" ".join)
+@pytest.mark.parametrize("kind", ODD)
+def test_odd_files_are_told_and_nothing_is_half_done(folder, capsys, kind, words):
+    """Each command names what is wrong; rows that can be read are not held back from a reader, and no part, copy or rest lies around."""
+    content, sentence = ODD[kind]
+    (folder.root / "odd.jsonl").write_bytes(content)
+    code = run(folder, words[0], "odd.jsonl", *words[1:])
+    shown = capsys.readouterr()
+    left = {path.name for path in folder.root.rglob("*") if path.is_file()}
+    if kind == "half-written" and words in {("stats",), ("check", "--fix")}:
+        assert code == 0
+        assert "rows that cannot be read are not counted" in shown.err or left == {
+            "odd.jsonl",
+            "odd.fixed.jsonl",
+            "odd.fixed.jsonl.rejected",
+        }
+    else:
+        assert (code, left) == (1, {"odd.jsonl"})
+        assert sentence in shown.out + shown.err or "no line of `odd.jsonl` is a row" in shown.err
+    assert (folder.root / "odd.jsonl").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "words", [("check",), ("stats",), ("split",), ("check", "--fix"), ("import", "--from", "chat", "-o", "x.jsonl")], ids=" ".join
+)
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_is_no_regular_file_is_refused_at_once(folder, capsys, kind, words):
+    """Nobody waits for a pipe that nobody writes to."""
+    (folder.root / "odd").mkdir() if kind == "folder" else os.mkfifo(folder.root / "odd")
+    assert run(folder, words[0], *words[1:], "odd") == 1
+    shown = capsys.readouterr()
+    assert any(word in shown.out + shown.err for word in ("is a folder", "is a named pipe", "is no regular file"))
+    assert [path.name for path in folder.root.iterdir()] == ["odd"]
+
+
+def test_a_part_that_got_no_row_is_told(folder, capsys):
+    """A small file can leave a small share empty; nobody should learn that from a job."""
+    (folder.root / "rows.jsonl").write_bytes(ROW)
+    assert run(folder, "split", "rows.jsonl", "train=0.5", "test=0.5") == 0
+    assert "no row fell to `" in capsys.readouterr().err

@@ -259,6 +259,7 @@ def _show(found: Sequence[Diagnostic], lines: Sequence[str], form: str) -> None:
 def _fix(chosen: Targets, project: Project, *, redact: bool, output: str | None) -> None:
     from ftspec.data.repair import repair
     from ftspec.data.rows import BadFile
+    from ftspec.printable import printable
 
     if len(chosen.datasets) != 1:
         raise FtspecError("`--fix` takes one file or dataset at a time", help="ftspec data check data/tickets.jsonl --fix")
@@ -269,7 +270,9 @@ def _fix(chosen: Targets, project: Project, *, redact: bool, output: str | None)
         with chosen.where.open(dataset.path) as file:
             done = repair(file, new, redact=redact)
     except BadFile as problem:
-        raise FtspecError(f"`{dataset.path}`: {problem.message}") from problem
+        from ftspec.data.checks import all_codes
+
+        raise FtspecError(f"`{printable(dataset.path)}`: {problem.message}", help=all_codes()[problem.code].help) from problem
     _console.out(f"{project.relative(new)}: {done.rows:,} {'row' if done.rows == 1 else 'rows'} written")
     for change, times in done.changes.items():
         _console.out(f"  {times:,} x {change}")

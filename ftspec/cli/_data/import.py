@@ -89,7 +89,8 @@ def command(  # noqa: PLR0913 one for each option
     files = [project.root / word for word in words] if source != "command" and engine is None else []
     for path in files:
         if not path.is_file():
-            raise FtspecError(f"there is no file `{printable(str(path.name))}`")
+            what = "is no regular file" if path.exists() else "does not exist"
+            raise FtspecError(f"`{printable(str(path.name))}` {what}")
     provenance: dict[str, Any] = {
         "source": source,
         "source_format": importer.format,

@@ -10,6 +10,7 @@ import click
 from ftspec.cli import _console
 from ftspec.cli._options import project_options
 from ftspec.diagnostics import FtspecError
+from ftspec.printable import printable
 
 if TYPE_CHECKING:
     from ftspec.pipeline.project import Project
@@ -53,12 +54,17 @@ def command(
         with chosen.where.open(chosen.datasets[0].path) as opened:
             dealt = deal(opened, targets, wanted, seed=seed, group_by=group_by)
     except BadFile as problem:
-        raise FtspecError(f"`{file}`: {problem.message}") from problem
+        from ftspec.data.checks import all_codes
+
+        shown = f"ftspec data check --fix {file}" if problem.line else all_codes()[problem.code].help
+        raise FtspecError(f"`{printable(file)}`: {problem.message}", help=shown) from problem
     total = sum(dealt.rows.values())
     _console.table(
         ["part", "rows", "share", "file"],
         [[part, rows, f"{rows / total:.1%}" if total else "0%", project.relative(targets[part])] for part, rows in dealt.rows.items()],
     )
+    if empty := [part for part, number in dealt.rows.items() if not number]:
+        _console.warn(f"no row fell to {', '.join(f'`{part}`' for part in empty)}: add rows, enlarge the share, or change `--seed`")
     if dealt.ungrouped:
         _console.warn(f"{dealt.ungrouped:,} rows have no `{group_by}` and were dealt by themselves")
     _console.talk("In a spec, without files:")

@@ -11,7 +11,7 @@ from ftspec.cli import _console
 from ftspec.cli._data._progress import bar
 from ftspec.cli._data._targets import Targets, targets_of
 from ftspec.cli._options import project_options
-from ftspec.diagnostics import FtspecError
+from ftspec.diagnostics import FtspecError, Severity
 from ftspec.printable import printable
 
 if TYPE_CHECKING:
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 _BAR = 40
 _LABELS = 20
+
+
+class _Many(int):
+    """A number that may be large, written with separators."""
+
+    def __str__(self) -> str:
+        return f"{int(self):,}"
 
 
 @click.command()
@@ -69,8 +76,13 @@ def command(
         )
         with bar(dataset.path) as progress:
             passed, problems = audit(dataset, chosen.where, tokenizer=wanted, progress=progress)
-        if passed is None:
-            raise FtspecError(f"`{printable(dataset.path)}` cannot be read", diagnostics=problems)
+        wrong = [one for one in problems if one.severity is Severity.ERROR]
+        if passed is None or not passed.counts[""].rows:
+            raise FtspecError(f"`{printable(dataset.path)}` has no rows that can be read", diagnostics=wrong)
+        if wrong:
+            _console.warn(
+                f"{sum(one.count for one in wrong):,} errors in `{printable(dataset.path)}`; rows that cannot be read are not counted"
+            )
         contexts = uses.contexts_of(chosen.spec, dataset.name, chosen.profiles) if known and chosen.spec else {}
         statistics = statistics_of(dataset, passed, contexts=tuple(sorted({*context, *contexts.values()})))
         costs = _costs(chosen, facts_of(dataset, passed), engine, model, epochs)
@@ -153,7 +165,7 @@ def _show(dataset: DesiredDataset, statistics: Mapping[str, Statistics], costs: 
     _console.out(f"{printable(dataset.name)}: {whole.format}, tokens by {whole.tokenizer}{said}\n")
     headers = ["part", "rows", "tokens", "trained", "min", "median", "p95", "max"]
     rows = [
-        [ref, one.rows, one.tokens, one.loss_tokens, *(int(one.lengths.get(name, 0)) for name in ("min", "median", "p95", "max"))]
+        [ref, *map(_Many, (one.rows, one.tokens, one.loss_tokens, *(one.lengths.get(name, 0) for name in ("min", "median", "p95", "max"))))]
         for ref, one in statistics.items()
     ]
     _console.table(headers, rows)
@@ -161,11 +173,15 @@ def _show(dataset: DesiredDataset, statistics: Mapping[str, Statistics], costs: 
         _console.out()
         total = sum(whole.roles.values()) or 1
         _console.table(
-            ["role", "tokens", "share"], [[printable(role), tokens, f"{tokens / total:.0%}"] for role, tokens in whole.roles.items()]
+            ["role", "tokens", "share"], [[printable(role), _Many(tokens), f"{tokens / total:.0%}"] for role, tokens in whole.roles.items()]
         )
     if whole.histogram:
         _console.out()
-        _bars([(f"{low}-{high}", number) for low, high, number in whole.histogram], "tokens in a row", "rows")
+        _bars(
+            [(f"{low:,}" if low == high else f"{low:,}-{high:,}", number) for low, high, number in whole.histogram],
+            "tokens in a row",
+            "rows",
+        )
     if whole.labels:
         _console.out()
         top = list(whole.labels.items())[:_LABELS]
