@@ -42,7 +42,8 @@ def command(
         ftspec status --watch
         ftspec status 'triage/*seed=1'
     """
-    from ftspec.pipeline.planning import load, state_of
+    from ftspec.pipeline.planning import load, state_of, utc_now
+    from ftspec.planner.quota import next_slots
 
     loaded = load(project)
     state, problems = state_of(project, loaded.spec).read()
@@ -58,6 +59,9 @@ def command(
         _show_json(records)
     else:
         _show(loaded, records, state, detailed=bool(select) and len(records) <= _DETAILS, ask=not offline)
+    if not as_json and not select:
+        for engine, at in next_slots(loaded.spec, state, utc_now()).items():
+            _console.out(f"Next slot on {engine}: {at}")
     if asked is not None:
         for engine, trouble in asked.refreshed.trouble.items():
             _console.warn(f"`{engine}` could not be asked: {printable(trouble)}")
@@ -226,8 +230,8 @@ def _deploy(loaded: Loaded, record: RecordedJob) -> list[str]:
         return []
     from ftspec.render.paragraph import paragraph
 
-    text = paragraph(f"  On this engine: {needs}. Then record its name:", _console.width(), rest=2)
-    return ["", text, f"    ftspec deployed '{record.address}' NAME"]
+    text = paragraph(f"On this engine: {needs}. Then record its name:", _console.width(), first=2, rest=2)
+    return ["", f"  {text}", f"    ftspec deployed '{record.address}' NAME"]
 
 
 def _show_json(records: list[RecordedJob]) -> None:

@@ -37,3 +37,11 @@ def test_what_nothing_is_known_about_is_not_guessed(asked):
 def test_jobs_that_failed_say_nothing():
     """Only jobs that succeeded are a measure."""
     assert Pace([job("failed", finished="2026-11-20T10:01:00Z")]).finish(job("running")) is None
+
+
+@pytest.mark.parametrize("time", ["", "yesterday", "2026-11-20T10:00:00", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00"])
+def test_times_that_are_none_count_for_nothing(time):
+    """A record may hold anything; an estimate is made of what can be one."""
+    assert Pace([job(created=time, finished="2026-11-20T10:01:00Z"), *HISTORY]).finish(job("running")) == "2026-11-20T10:02:00Z"
+    assert Pace(HISTORY).finish(job("running", created=time)) is None
+    assert Pace(HISTORY).finish(job("running", tokens=10**18)) == "2027-11-21T10:00:00Z"
