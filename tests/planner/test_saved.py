@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from ftspec.actions import KeepJob, LaunchJob, RunEval, UploadFile
-from ftspec.experiment import DesiredEval
+from ftspec.experiment import DesiredEval, Policy
 from ftspec.planner.request import Observed
 from ftspec.planner.saved import NotAPlan, check, load, restricted, save
 from ftspec.record import State
@@ -176,6 +176,16 @@ def test_labels_that_were_not_saved_are_not_changed(world):
     renamed = world.of(one.jobs[0], msgspec.structs.replace(one.jobs[1], tags={"new": "tag"})).with_evals(HOLDOUT)
     done = restricted(saved(one, targets=("t/seed=1",)), renamed.plan(state), renamed.request(state))
     assert [a.relabelled for a in done.actions if isinstance(a, KeepJob)] == [()]
+
+
+def test_policy_judges_what_was_saved_by_what_the_spec_says_now(world):
+    """A limit that came after the plan holds; what else would be launched now counts for nothing."""
+    one = world.of(world.job("t/seed=1", seed=1))
+    more = world.of(world.job("t/seed=1", seed=1), world.job("t/seed=2", seed=2))
+    for limit, ok in ((0, False), (1, True)):
+        now = more.with_spec(policy=Policy(max_jobs=limit))
+        done = restricted(saved(one), now.plan(), now.request())
+        assert [(verdict.rule, verdict.ok) for verdict in done.verdicts] == [("max_jobs", ok)]
 
 
 def test_another_project_is_another_plan(world):
