@@ -212,6 +212,7 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
     launches: int
     per_day: int | None
     max_running: int | None
+    """How many may run at once, without those that are left to others."""
     used_today: int
     days: int
     next_slot_at: str | None = None

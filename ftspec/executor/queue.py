@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ftspec.executor.clock import seconds_of
+from ftspec.planner.quota import MARGIN as PLANNED_MARGIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from ftspec.record import RecordedJob
 
 DAY = 86_400.0
-MARGIN = 5.0
-"""Seconds added to the end of a rolling window, for clocks that nearly agree."""
+MARGIN = PLANNED_MARGIN.total_seconds()
 
 _PROBE = {"daily": 900.0, "concurrent": 60.0, "rate": 20.0}
 _LONGEST_PROBE = 3600.0

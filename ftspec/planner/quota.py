@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ftspec.record import State
 
 DAY = dt.timedelta(days=1)
+MARGIN = dt.timedelta(seconds=5)
+"""Added to the end of a rolling window, for clocks that nearly agree."""
 
 
 def quotas(launches: Iterable[LaunchJob], spec: Spec, state: State, now: str) -> tuple[Quota, ...]:
@@ -37,19 +39,28 @@ def _quota(engine: str, launches: int, spec: Spec, state: State, now: str) -> Qu
     per_day = entry.limits.per_day
     used, next_slot = 0, None
     if per_day:
-        taken = launch_times(state, entry.scope, since=dt.datetime.fromisoformat(now) - DAY)
-        used = len(taken)
-        if used >= per_day:
-            next_slot = _rfc3339(taken[used - per_day] + DAY)
+        used, next_slot = _used(state, entry.scope, per_day, now)
     return Quota(
         engine=engine,
         launches=launches,
         per_day=per_day,
-        max_running=entry.limits.max_running,
+        max_running=None if entry.limits.max_running is None else max(0, entry.limits.max_running - entry.limits.leave_free),
         used_today=used,
         days=_days(launches, per_day, used),
         next_slot_at=next_slot,
     )
+
+
+def next_slots(spec: Spec, state: State, now: str) -> dict[str, str]:
+    """Return when there will be a slot again on each engine whose daily limit is used up, as far as state knows."""
+    used = {name: _used(state, entry.scope, entry.limits.per_day, now) for name, entry in spec.engines.items() if entry.limits.per_day}
+    return {name: at for name, (_, at) in sorted(used.items()) if at is not None}
+
+
+def _used(state: State, scope: str, per_day: int, now: str) -> tuple[int, str | None]:
+    """Return how many launches of the day are taken, and when the next one is possible if none is left."""
+    taken = launch_times(state, scope, since=dt.datetime.fromisoformat(now) - DAY - MARGIN)
+    return len(taken), _rfc3339(taken[-per_day] + DAY + MARGIN) if len(taken) >= per_day else None
 
 
 def _days(launches: int, per_day: int | None, used: int) -> int:
