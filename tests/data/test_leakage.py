@@ -209,4 +209,4 @@ def test_the_index_says_what_it_needs(folder):
     held = folder.dataset("held", *[row(sentence(dice_of(n), 60), "x") for n in range(100)])
     index = index_of(Part(dataset=held, ref="held"), folder.place())
     assert 100 * 50 < len(index.grams) <= 100 * 60
-    assert index.memory == len(index.grams) * 150
+    assert index.memory == len(index.grams) * 210

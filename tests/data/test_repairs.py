@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ftspec.data.digest import digest
 from ftspec.data.repair import repair
@@ -34,6 +36,41 @@ def test_what_can_be_put_right_is(folder, chat):
     assert out.read_bytes().startswith(good + b"\n")
     assert (folder.root / "fixed.jsonl.rejected").read_bytes() == b"{broken\n"
     assert digest(DesiredDataset(name="fixed", path="fixed.jsonl"), root=folder.root)[1] == []
+
+
+LINES = st.sampled_from(
+    [
+        b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}',
+        b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": " b "}]}',
+        b'{"messages":[{"content":"c","role":"user"},{"content":"b","role":"assistant"}]}\r',
+        b"",
+        b" \t",
+        b"{broken",
+        b'{"a": 1, "a": 2}',
+        b"\xff\xfe",
+        b"7",
+        b'{"text": "\\ud800"}',
+    ]
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(lines=st.lists(LINES, max_size=12), ended=st.booleans())
+def test_every_line_is_kept_kept_beside_or_counted(folder, chat, lines, ended):
+    """Rows written, lines set aside, blank ones and repeats add up to the file; what is set aside keeps its bytes and its order."""
+    first = json.dumps(chat(user="first")).encode()
+    content = b"\n".join([first, *lines]) + (b"\n" if ended else b"")
+    for path in folder.root.iterdir():
+        path.unlink()
+    done, out = fixed(folder, content)
+    aside = folder.root / "fixed.jsonl.rejected"
+    in_file = content.removesuffix(b"\n").split(b"\n")
+    gone = done.changes.get("blank line removed", 0) + done.changes.get("repeated row removed", 0)
+    assert done.rows + done.rejected + gone == len(in_file)
+    assert len(out.read_bytes().splitlines()) == done.rows
+    unreadable = [line + b"\n" for line in in_file if line in (b"{broken", b'{"a": 1, "a": 2}', b"\xff\xfe", b"7", b'{"text": "\\ud800"}')]
+    assert (aside.read_bytes() if aside.exists() else b"") == b"".join(unreadable)
+    assert (folder.root / "data.jsonl").read_bytes() == content
 
 
 def test_a_row_that_needs_no_change_keeps_its_bytes(folder):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from ftspec.pipeline.dry_grading import Tried
     from ftspec.pipeline.project import Project
     from ftspec.profile import Profile
+
+
+_MUCH = 100_000_000
+"""Bytes of memory that are worth a word beforehand."""
 
 
 @click.command()
@@ -121,7 +125,7 @@ def _check(chosen: Targets, *, engine: str | None, method: str | None, safety: b
         found += _leaving(chosen)
         found += uses.unmeasured(chosen.spec)
         if leakage and not has_errors(found):
-            found += _leaks(chosen)
+            found += _leaks(chosen, facts)
     order = [Severity.ERROR, Severity.WARNING, Severity.INFO]
     return sorted(found, key=lambda one: order.index(one.severity)), lines
 
@@ -196,18 +200,27 @@ def _moderated(chosen: Targets, project: Project, engine: str) -> list[Diagnosti
     return moderate(project, spec, engine, chosen.datasets, chosen.where, watch=bar)
 
 
-def _leaks(chosen: Targets) -> list[Diagnostic]:
+def _leaks(chosen: Targets, facts: Mapping[str, DatasetFacts]) -> list[Diagnostic]:
     """Compare what the spec trains on with what it measures with, as far as the chosen datasets are in it."""
     from dataclasses import replace
 
-    from ftspec.data.held_out import spec_leaks
+    from ftspec.data.held_out import comparisons, spec_leaks
+    from ftspec.data.leakage import BYTES_PER_BYTE
     from ftspec.data.uses import dataset_of
 
     assert chosen.spec is not None  # noqa: S101 the caller asked
     names = {dataset.name for dataset in chosen.datasets}
     spec = chosen.spec
     jobs = [job for job in spec.jobs if names & {dataset_of(ref) for ref in _refs(spec, job)}]
-    return spec_leaks(replace(spec, jobs=tuple(jobs)), chosen.where)
+    spec = replace(spec, jobs=tuple(jobs))
+    most = max((sum(facts[ref].bytes for ref in held if ref in facts) for held in comparisons(spec).values()), default=0)
+    if most * BYTES_PER_BYTE > _MUCH:
+        need = size(most * BYTES_PER_BYTE)
+        _console.talk(
+            f"The search for near duplicates of {size(most)} of held-out rows needs about {need} of memory; `--no-leakage` skips it."
+        )
+    with bar("leakage of rows") as progress:
+        return spec_leaks(spec, chosen.where, progress=progress)
 
 
 def _refs(spec: Spec, job: DesiredJob) -> Iterator[str]:
@@ -234,6 +247,8 @@ def _about(dataset: DesiredDataset, passed: Passed) -> str:
 
 def size(number: int) -> str:
     """Return bytes as people write them."""
+    if number >= 1e9:
+        return f"{number / 1e9:.1f} GB"
     return f"{number / 1e6:.1f} MB" if number >= 1e6 else f"{number / 1e3:.1f} kB"
 
 
