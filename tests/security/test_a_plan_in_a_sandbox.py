@@ -82,7 +82,7 @@ def environment() -> dict[str, str]:
     return {**{name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, **KEYS}
 
 
-@pytest.mark.parametrize("words", [[], ["--format", "json"], ["--format", "markdown"], ["--full"]], ids=" ".join)
+@pytest.mark.parametrize("words", [["--format", "json"], pytest.param(["--full"], marks=pytest.mark.slow)], ids=" ".join)
 def test_a_plan_opens_only_the_project_and_writes_only_its_cache(words, everything, tmp_path):
     """No socket, no process; no file but the project's and Python's own; nothing is written but `.ftspec`."""
     log = tmp_path / "log"
