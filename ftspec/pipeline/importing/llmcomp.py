@@ -14,13 +14,13 @@ before the end). Whether a seed or an `auto` was given is lost: what the engine 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ftspec.address import format_address
+from ftspec.data.importers.normal import decoded
 from ftspec.diagnostics import FtspecError
 from ftspec.fingerprint import RECIPE, digest, job_preimage
 from ftspec.pipeline.importing.rows import digest_of_file
@@ -207,8 +207,8 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not line.strip():
                 continue
             try:
-                members = json.loads(line)
-            except (ValueError, RecursionError):
+                members = decoded(line)
+            except ValueError:
                 members = None
             if not isinstance(members, dict):
                 raise FtspecError(f"`{path.name}` line {number} is not a JSON object")
