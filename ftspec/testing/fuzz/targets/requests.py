@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from html.parser import HTMLParser
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ftspec.testing.fuzz.target import Check, Target, shown
-from ftspec.testing.fuzz.targets.rows import ANSWER, CHAT, TOOL, USER
+from ftspec.testing.fuzz.targets.rows import ANSWER, CHAT, PREFERENCE, TOOL, TOOLS, USER, VISION
 
 _KEY: Final = "a-key-that-is-known"
 _RESTART: Final = 400
@@ -48,6 +49,28 @@ def _served(folder: Path) -> Iterator[Check]:
             log.propagate = True
 
 
+@contextmanager
+def _trained(folder: Path) -> Iterator[Check]:
+    """Whatever rows a file holds, a job on them is refused or ends, and never because of a bug of ours."""
+    with asyncio.Runner() as runner:
+        served = _Served(folder, runner)
+
+        def check(content: bytes) -> None:
+            status, body = served.ask(_upload(content))
+            assert status in {200, 400}, body
+            for method in METHODS if status == 200 else ():
+                given = {"model": "sandbox-nano", "training_file": json.loads(body)["id"], "seed": 1, "method": method}
+                status, answer = served.ask(_request("POST /v1/fine_tuning/jobs", given))
+                assert status in {200, 400}, answer
+                if status == 200:
+                    served.end(json.loads(answer)["id"])
+
+        try:
+            yield check
+        finally:
+            served.close()
+
+
 class _Crashes(logging.Handler):
     """What the server logs where it answers 500."""
 
@@ -73,10 +96,7 @@ class _Served:
         root = self._folder / f"server-{self._count}"
         self._app = sandbox_app(root, workers=1, api_keys={_KEY: "p"})
         self._names = {"FILE": "", "UPLOAD": "", "JOB": "", "MODEL": "sandbox-nano"}
-        form = b'--b\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nfine-tune\r\n--b\r\ncontent-disposition: form-data; name="file"; filename="r.jsonl"\r\n\r\n'
-        self._names["FILE"] = self._made(
-            _request("POST /v1/files", form + CHAT * 8 + b"\r\n--b--\r\n", "content-type: multipart/form-data; boundary=b")
-        )
+        self._names["FILE"] = self._made(_upload(CHAT * 8))
         self._names["UPLOAD"] = self._made(
             _request("POST /v1/uploads", {"filename": "r.jsonl", "purpose": "fine-tune", "bytes": 10, "mime_type": "text/jsonl"})
         )
@@ -113,6 +133,17 @@ class _Served:
         }  # fmt: skip
         return self._runner.run(called(self._app, scope, body))
 
+    def end(self, job_id: str) -> None:
+        """Wait until a job has ended, and see that it was not stopped by a bug."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            job = json.loads(self._asked(_request(f"GET /v1/fine_tuning/jobs/{job_id}"))[1])
+            if job.get("finished_at") is not None:
+                assert (job["error"] or {}).get("code") != "server_error", job["error"]
+                return
+            time.sleep(0.002)
+        raise AssertionError("the job does not end")
+
     def close(self) -> None:
         import shutil
 
@@ -146,6 +177,12 @@ async def called(app: Any, scope: Mapping[str, Any], body: bytes) -> tuple[int, 
 
 def _request(line: str, body: Any = b"", *headers: str) -> bytes:
     return "\n".join([line, *headers]).encode() + b"\n\n" + (body if isinstance(body, bytes) else json.dumps(body).encode())
+
+
+def _upload(content: bytes) -> bytes:
+    form = b'--b\r\ncontent-disposition: form-data; name="%s"%s\r\n\r\n%s\r\n'
+    parts = form % (b"purpose", b"", b"fine-tune") + form % (b"file", b'; filename="r.jsonl"', content)
+    return _request("POST /v1/files", parts + b"--b--\r\n", MULTIPART)
 
 
 class _Elements(HTMLParser):
@@ -213,6 +250,7 @@ JOB: Final = {
     "method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 1, "batch_size": "auto", "learning_rate_multiplier": 1.0}}},
     "integrations": [{"type": "wandb", "wandb": {"project": "p", "tags": ["a"]}}],
 }  # fmt: skip
+TASKS: Final = b'{"messages":[{"role":"user","content":"is it yes or no?"}],"answer":"yes"}\n'
 GRADER: Final = {"type": "string_check", "name": "g", "operation": "eq", "input": "{{sample.output_text}}", "reference": "{{item.answer}}"}
 MULTI: Final = {
     "type": "multi", "name": "m", "calculate_output": "0.5 * a + b",
@@ -247,10 +285,17 @@ ASKED: Final = (
     _request("GET /v1/models"), _request("GET /v1/models/MODEL"), _request("DELETE /v1/models/ft:x", b"", "authorization: Bearer x"), _request("GET /healthz"),
 )  # fmt: skip
 
+METHODS: Final = (
+    {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 1}}},
+    {"type": "dpo", "dpo": {"hyperparameters": {"n_epochs": 1}}},
+    {"type": "reinforcement", "reinforcement": {"grader": GRADER, "hyperparameters": {"n_epochs": 1}}},
+)  # fmt: skip
+
 TARGETS: Final = (
     Target(name="request job", form="http", prepare=_served, seeds=JOBS),
     Target(name="request file", form="http", prepare=_served, seeds=FILES),
     Target(name="request answer", form="http", prepare=_served, seeds=ASKED),
+    Target(name="request rows", form="jsonl", prepare=_trained, seeds=(CHAT * 8, PREFERENCE * 6, TASKS * 6, TOOLS * 6, VISION * 4)),
     Target(name="report page", form="text", prepare=_reported, seeds=(
         b"</script><script>x</script><img src=x onerror=x>", b"\"'><svg onload=x> javascript:alert(1)", b"https://a:b@example.com/?a=1&b=2", b"`a` | b | **c** ``` <x>", b"{{ 7*7 }} ${7*7}",
     )),
