@@ -80,6 +80,19 @@ def test_a_server_cannot_speak_to_terminals_or_ci(evil):
             json.loads(ran.out)
 
 
+def test_a_spec_of_foreign_jobs_holds_text():
+    """What `import --generate` writes down of jobs that others made can be looked at, and read back."""
+    from ftspec.pipeline.importing.stub import yaml
+    from ftspec.spec.source import parse
+
+    written = yaml({"suffix": EVIL, EVIL: [EVIL]})
+    assert RAW.findall(written) == []
+    assert CI.findall(written) == []
+    assert "\n" not in written
+    document, _, problems = parse(f"a: {written}\n".encode(), "x.yaml")
+    assert (document is not None, problems) == (True, [])
+
+
 def test_apply_shows_names_of_models_as_text(evil):
     """Progress shows the model that a server names as soon as it is there."""
     ran = evil("apply", "-y")

@@ -252,7 +252,7 @@ def yaml(value: Any, *, braces: bool = True) -> str:
 def _text(text: str) -> str:
     if _PLAIN.match(text) and scalar(text) == text:
         return text
-    quoted = json.dumps(text, ensure_ascii=False)
+    quoted = json.dumps(text, ensure_ascii=False).replace("##[", "#\\u0023[")  # a command to a runner
     return "".join(character if character.isprintable() else _escaped(ord(character)) for character in quoted)
 
 
