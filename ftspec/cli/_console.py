@@ -11,6 +11,7 @@ import io
 import os
 import signal
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -19,7 +20,7 @@ from ftspec.diagnostics import Diagnostic, FtspecError, has_errors
 from ftspec.printable import printable, redacted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import TextIO
 
 USAGE = 64
@@ -84,6 +85,21 @@ def _write(stream: TextIO, text: str) -> None:
         text = "\n".join(line if "\x1b" in line else printable(line) for line in text.split("\n"))
     stream.write(text + "\n")
     stream.flush()
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show on a terminal what takes a moment, until it is over."""
+    shown = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    if shown:
+        sys.stderr.write(f"{what} ...")
+        sys.stderr.flush()
+    try:
+        yield
+    finally:
+        if shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
 
 
 def _sentence(text: str, *, first: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -158,12 +159,17 @@ def _next_line() -> str | None:
 
 async def _streamed(engine: Engine, model: _Model, messages: list[dict[str, str]], sampling: dict[str, Any], *, several: bool) -> str:
     """Write an answer as it comes."""
-    if several:
-        _console.out_raw(f"[{printable(model.label)}] ")
     pieces = []
-    async for piece in engine.chat_stream(model=model.name, messages=messages, **sampling):
-        pieces.append(piece)
-        _console.out_raw(printable(piece, newlines=True))
+    with ExitStack() as until_it_begins:
+        until_it_begins.enter_context(_console.waiting(f"asking {printable(model.label)}"))
+        async for piece in engine.chat_stream(model=model.name, messages=messages, **sampling):
+            until_it_begins.close()
+            if several and not pieces:
+                _console.out_raw(f"[{printable(model.label)}] ")
+            pieces.append(piece)
+            _console.out_raw(printable(piece, newlines=True))
+    if several and not pieces:
+        _console.out_raw(f"[{printable(model.label)}]")
     _console.out()
     return "".join(pieces)
 

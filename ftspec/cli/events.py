@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -88,7 +89,8 @@ async def _ended(engine: Engine, job_id: str) -> bool:
 
 
 async def _write_new(engine: Engine, job_id: str, seen: set[str], *, as_json: bool) -> bool:
-    listing = await engine.events(job_id)
+    with _console.waiting("asking for events") if not seen else nullcontext():
+        listing = await engine.events(job_id)
     for event in listing.items:
         if event.id not in seen:
             seen.add(event.id)

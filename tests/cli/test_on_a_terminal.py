@@ -129,3 +129,11 @@ def test_nothing_to_do_says_so_and_writes_nothing(project: Path) -> None:
     assert "Apply: nothing to do." in shown
     assert "wrote" not in shown
     assert (project / "ftspec.lock").stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_a_question_shows_that_it_was_asked(project: Path) -> None:
+    """Until the answer begins; then nothing of that is left."""
+    job = "a-rather-long-name-of-an-experiment/base_model=sandbox-nano,epochs=1,seed=1"
+    shown = typed(project, "chat", job, "say 3")
+    assert shown.startswith(f"asking {job} ...\r\x1b[K")
+    assert "asking" not in typed(project, "chat", job, "say 3", TERM="dumb")
