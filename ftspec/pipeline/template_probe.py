@@ -113,7 +113,12 @@ def shown(render: Any, turns: Any, tools: Any) -> bool:
     text = plain(render(turns, tools=tools))
     said = {word for turn in turns for word in (turn["content"],) if word}
     called = {"name-a8f3", "key-b9d4", "value-d6e7"} if tools else set()
-    return all(word in text for word in said | called) and (not tools or "name-a8f3" in plain(render([USER], tools=tools)))
+    return all(word in text for word in said | called) and (not tools or declared(render, tools))
+
+
+def declared(render: Any, tools: Any) -> bool:
+    """Whether tools appear that nobody has called."""
+    return "name-a8f3" in render([USER], tools=tools)
 
 
 def rendered_by_twin(render: Any, turns: Any, tools: Any) -> bool:
@@ -121,7 +126,7 @@ def rendered_by_twin(render: Any, turns: Any, tools: Any) -> bool:
     try:
         return shown(render, turns, tools)
     except TypeError:
-        return bool(tools)
+        return bool(tools) and declared(render, tools)
 
 
 def plain(text: str) -> str:
@@ -140,8 +145,9 @@ def grown(render: Any, turns: Any, tools: Any) -> list[str]:
     found = []
     for place, turn in enumerate(turns):
         if turn["role"] == "assistant":
-            before, after = plain(render(turns[:place], tools=tools, answering=True)), plain(render(turns[: place + 1], tools=tools))
-            if not text.startswith(after) or not after.startswith(before):
+            before = plain(render(turns[:place], tools=tools, answering=True)) if place else ""
+            after = plain(render(turns[: place + 1], tools=tools))
+            if not place or not text.startswith(after) or not after.startswith(before):  # nobody renders a conversation of nothing
                 msg = "the beginning is rendered otherwise"
                 raise ValueError(msg)
             found.append(after[len(before) :])

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ftspec.pipeline import template_probe
+from ftspec.pipeline.known_templates import has_twin
+
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("training")]
 
 _HEAD = """
@@ -171,6 +174,60 @@ print(json.dumps(answers))
     assert bad[3] == "expected a weight of 0 or 1"
     assert bad[4] == "expected messages with a known role"
     assert bad[5] == "expected a list of messages"
+
+
+def test_plans_know_every_template_as_the_trainer_does(there):
+    """For all templates that TRL stores: what the trainer refuses, whole or a kind of row, plans refuse; the twins are those of TRL."""
+    told = there(
+        """
+import re
+from pathlib import Path
+import trl
+from trl.chat_template_utils import get_training_chat_template
+stored = sorted((Path(trl.__file__).parent / "chat_templates").glob("*.jinja"))
+texts = {path.stem: path.read_text() for path in stored if not path.stem.endswith("_training")}
+words = {word for text in texts.values() for word in re.findall(r"<[|\\uff5c]?[A-Za-z_\\u2581|\\uff5c/]{2,40}>|\\[/?[A-Z_]{2,20}\\]", text)}
+tokenizer.add_tokens(sorted(words), special_tokens=True)
+tokenizer.add_special_tokens({"bos_token": "<s>"})
+answers = {}
+for name, text in texts.items():
+    tokenizer.chat_template = text
+    failing = []
+    try:
+        encoder = Encoder(tokenizer, policy(tokenizer))
+    except TemplateRefused:
+        encoder = None
+    for kind, row in given.items():
+        try:
+            encoder and encoder.supervised(row)
+        except Exception:
+            failing.append(kind)
+    try:
+        twin = get_training_chat_template(tokenizer) is not None
+    except ValueError:
+        twin = False
+    answers[name] = [text, encoder is not None, failing, twin]
+print(json.dumps([answers, sorted(tokenizer.get_added_vocab()), {"bos_token": "<s>", "eos_token": tokenizer.eos_token}]))
+""",
+        {kind: in_openais_words(kind, messages) for kind, messages in template_probe.CONVERSATIONS.items()},
+    )
+    answers, ends, words = told
+    assert len(answers) > 30
+    for name, (text, trainable, failing, twin) in answers.items():
+        bits = template_probe.probe(text, words, ends, twin)
+        found = {kind for kind, bit in template_probe.BITS.items() if bits & bit}
+        assert has_twin(text) is twin, name
+        assert trainable is not bool(found & {"unreadable", "differs", "endless"}), name
+        assert not trainable or set(failing) <= found, name
+
+
+def in_openais_words(kind, messages):
+    """Return a row of these messages, with arguments as text."""
+    row = json.loads(json.dumps({"messages": messages, **({"tools": template_probe.TOOLS} if kind == "tools" else {})}))
+    for message in row["messages"]:
+        for call in message.get("tool_calls", ()):
+            call["function"]["arguments"] = json.dumps(call["function"]["arguments"])
+    return row
 
 
 def test_a_base_that_cannot_be_trained_is_refused_before_the_job_exists(opened, tiny, data, tmp_path):
