@@ -173,7 +173,7 @@ def check_variables(variables: Sequence[str], *, origin: Origin, profile: Profil
     refused = [name for name in variables if not _bound(name, origin, profile, trust)]
     if refused:
         raise OriginRefused(
-            f"engine `{engine}` may not send the value of `{refused[0]}` to `{origin}`: nobody said that it is a key for there",
+            f"engine `{engine}` may not send the value of `{refused[0]}` to `{origin}`: nobody on this machine has said that it is a key for there",
             help=f"if it is, say so once on this machine: `{trust_command(origin, refused)}`",
         )
 
