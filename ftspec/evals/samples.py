@@ -177,7 +177,7 @@ class Lines:
                 return
             try:
                 yield self.end, self._decoder.decode(line)
-            except msgspec.MsgspecError:
+            except (ValueError, RecursionError):
                 raise FtspecError(
                     f"line {number} of `{self._path.parent.name}/samples.jsonl` is damaged",
                     help="remove that line, or ask everything again with `--fresh`",

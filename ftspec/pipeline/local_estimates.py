@@ -7,9 +7,10 @@ what finished jobs wrote down under `.ftspec/`.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
 
 from ftspec.actions import LaunchJob
 from ftspec.pipeline.base_files import folder_of, shape_of
@@ -23,6 +24,21 @@ if TYPE_CHECKING:
     from ftspec.experiment import EngineEntry
     from ftspec.pipeline.planning import Planned
     from ftspec.pipeline.project import Project
+
+_Figure = Annotated[float, msgspec.Meta(gt=1e-9, lt=1e18)]
+
+
+class _Measured(msgspec.Struct):
+    """A line that a finished job wrote; what is none is passed over."""
+
+    base: str
+    method: str
+    full: bool
+    device: str
+    seconds: _Figure
+    tokens: _Figure
+    memory: _Figure
+
 
 _LONG_ROW = 2.0
 _KINDS = {"supervised": "", "dpo": "DPO ", "reinforcement": "reinforcement "}
@@ -81,8 +97,8 @@ def _measured(path: Path) -> list[dict[str, Any]]:
     found = []
     with contextlib.suppress(OSError):
         for line in read_regular(path).split(b"\n"):
-            with contextlib.suppress(ValueError):
-                found.append(json.loads(line))
+            with contextlib.suppress(ValueError, RecursionError):
+                found.append(msgspec.to_builtins(msgspec.json.decode(line, type=_Measured)))
     return found
 
 
