@@ -290,6 +290,55 @@ def _cached(folder: Path) -> Iterator[Check]:
         yield check
 
 
+@contextmanager
+def _sampled(folder: Path) -> Iterator[Check]:
+    """Samples of an eval that somebody else wrote are refused by line, or summed up and gone on with."""
+    import math
+
+    from ftspec.evals.result import summarise
+    from ftspec.evals.samples import RunHeader, SampleStore
+
+    store = SampleStore(folder)
+    header = RunHeader(key="k", eval="e", model="m", identity={})
+
+    def check(content: bytes) -> None:
+        (folder / "k").mkdir(exist_ok=True)
+        (folder / "k" / "run.json").write_bytes(content)
+        store.header("k")
+        (folder / "k" / "samples.jsonl").write_bytes(content)
+        with refusal():
+            summary = summarise(store.samples("k"), bounds={"exact": (0, 1), "label": None}, labelled=True)
+            assert all(math.isfinite(one["mean"]) for one in summary.scores.values() if one.get("mean") is not None)
+        with refusal(), store.open(header) as run:
+            run.cached("r", "i")
+            run.finish()
+
+    yield check
+
+
+@contextmanager
+def _measured(folder: Path) -> Iterator[Check]:
+    """Measurements that somebody else wrote are read, or as good as none."""
+    from ftspec.pipeline.local_estimates import _measured as measured
+    from ftspec.pipeline.measuring import Results
+    from ftspec.server.trainers.local.resources import Work, estimate, memory_text, seconds_text
+
+    results = Results(folder / "results")
+    results.keep("s", "j", {1.0: {"train_loss": 0.5}})
+
+    def check(content: bytes) -> None:
+        results.path("s", "j").write_bytes(content)
+        for step, cells in (results.read("s", "j") or {}).items():
+            assert isinstance(step, float)
+            assert all(isinstance(value, float) for value in cells.values())
+        (folder / "measured.jsonl").write_bytes(content)
+        work = Work(tokens=100.0, row_tokens=10.0)
+        if (found := estimate(work, base="b", shape=None, measured=measured(folder / "measured.jsonl"))) is not None:
+            shown(seconds_text(*found.seconds), memory_text(*found.memory))
+
+    yield check
+
+
 def _holder(content: bytes) -> None:
     """A lock file names somebody or nobody."""
     from ftspec.state.base import StateLocked
@@ -325,6 +374,10 @@ TRUST: Final = {
     "format_version": 1, "origins": {"https://gateway.example": {"since": "2026-11-20"}}, "webhooks": {"https://hooks.example": {"since": "2026-11-20"}},
     "commands": {"a" * 64: {"since": "2026-11-20", "words": ["echo", "x"]}},
 }  # fmt: skip
+SAMPLE: Final = {
+    "item": "i", "index": 0, "repeat": 0, "request": "r", "text": "yes", "finish_reason": "stop", "input_tokens": 1, "output_tokens": 2, "cost": 0.1,
+    "grades": {"exact": {"score": 1.0, "passed": True}, "label": {"score": 0.5, "label": "a", "error": None}}, "group": "g", "reference": "yes",
+}  # fmt: skip
 COMMIT: Final = b"a" * 40
 
 TARGETS: Final = (
@@ -344,5 +397,7 @@ TARGETS: Final = (
         ),
     ),
     Target(name="cache", prepare=_cached, seeds=(b'{"read_at":1,"stamps":[["rows.jsonl",{"size":1,"mtime_ns":1,"ctime_ns":1,"inode":1}]],"value":[{},[]]}', b"a" * 64)),
+    Target(name="eval samples", form="jsonl", prepare=_sampled, seeds=(_lines(SAMPLE, {**SAMPLE, "index": 1, "item": "j"}, {**SAMPLE, "repeat": 1}), _lines({"key": "k", "eval": "e", "model": "m", "identity": {"a": 1}, "graders": {"exact": "d"}}))),
+    Target(name="measurements", form="jsonl", prepare=_measured, seeds=(_lines({"format": 1, "scope": "s", "job": "j", "steps": [[1, {"train_loss": 0.5}]]}), _lines({"job": "j", "base": "b", "method": "supervised", "full": False, "device": "cpu", "seconds": 1.5, "tokens": 10, "memory": 1000000}))),
     Target(name="lock holder", prepare=simple(_holder), seeds=(b'{"user":"me","host":"here","pid":1,"command":"apply","since":"2026-11-20T10:00:00.000Z"}',)),
 )  # fmt: skip

@@ -92,6 +92,7 @@ def _read(folder: Path, *, form: str) -> Iterator[Check]:
             if "rows" in facts and not [one for one in problems if one.severity == "error"]:
                 sent = b"".join(open_rows(plain, "rows", root=folder))
                 assert (facts["rows"].key, facts["rows"].rows) == (sha256(sent).hexdigest(), sent.count(b"\n"))
+                _asked(sent)
                 path.write_bytes(sent)
                 assert digest(plain, root=folder)[0]["rows"].key == facts["rows"].key
                 path.write_bytes(content)
@@ -104,6 +105,16 @@ def _read(folder: Path, *, form: str) -> Iterator[Check]:
         _compared(folder, content)
 
     yield check
+
+
+def _asked(sent: bytes) -> None:
+    """What can be uploaded can be asked by an eval, or is refused by its number."""
+    from ftspec.evals.items import eval_items
+
+    for prompt in (None, "{{item.a.b}} {{item.source}}", [{"role": "user", "content": "{{item.reference}}"}]):
+        with refusal():
+            for item in eval_items(sent.split(b"\n")[:-1], prompt=prompt):
+                assert isinstance(item.messages, list)
 
 
 def _compared(folder: Path, content: bytes) -> None:
