@@ -207,6 +207,8 @@ def _summary(applied: Applied) -> str:
 
 def _spent(applied: Applied) -> str:
     """Return trained tokens and money against their estimates, for the jobs that ended now."""
+    from ftspec.render.words import expected_text
+
     ended = {*applied.result.succeeded}
     attempts = [record.last for record in applied.state.jobs.values() if record.address in ended]
     tokens = [one.trained_tokens for one in attempts if one.trained_tokens is not None]
@@ -217,7 +219,9 @@ def _spent(applied: Applied) -> str:
     costs = [one.cost for one in attempts]
     known = [cost for cost in costs if cost is not None]
     currency = next((one.currency for one in attempts if one.currency), "USD")
-    paid = "" if not any(known) else f", {sum(known):,.2f} {currency}" + ("" if len(known) == len(costs) else " and an unknown rest")
+    expected = expected_text(*(one.estimated_cost for one in attempts))
+    paid = f", {sum(known):,.2f} {currency}" + ("" if len(known) == len(costs) else " and an unknown rest") if any(known) else ""
+    paid = f"{paid}{expected}" if paid else f", cost unknown{expected}" if expected and not known else ""
     return f"\nTokens: {sum(tokens):,} trained{planned}{paid}"
 
 

@@ -142,6 +142,16 @@ def _finish(record: RecordedJob, pace: Pace) -> str | None:
     return None if record.status.terminal else record.last.estimated_finish or pace.finish(record)
 
 
+def _cost(last: Attempt) -> str | None:
+    """Return what an attempt cost beside what was expected; what its engine does not say stays unknown."""
+    from ftspec.render.words import expected_text
+
+    expected = expected_text(last.estimated_cost)
+    if last.cost is not None:
+        return f"{last.cost:,.2f} {last.currency}{expected}"
+    return f"unknown{expected}" if expected and last.status.terminal else None
+
+
 def _details(loaded: Loaded, record: RecordedJob, pace: Pace, *, ask: bool) -> None:
     last = record.last
     finish = None if last.estimated_finish else pace.finish(record)
@@ -155,7 +165,7 @@ def _details(loaded: Loaded, record: RecordedJob, pace: Pace, *, ask: bool) -> N
         ("done about", last.estimated_finish if not last.status.terminal else None),
         ("done about", f"{finish}, by how long jobs like it took" if finish else None),
         ("trained tokens", f"{last.trained_tokens:,}" if last.trained_tokens is not None else None),
-        ("cost", f"{last.cost:,.2f} {last.currency}" if last.cost is not None else None),
+        ("cost", _cost(last)),
         ("bought by", last.by),
         ("organization", last.organization),
         ("key of", f"${last.owner}" if last.owner else None),

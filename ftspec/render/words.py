@@ -81,6 +81,15 @@ def cost_text(cost: Cost) -> str:
     return f"{low} {cost.currency}" if low == high else f"{low} to {high} {cost.currency}"
 
 
+def expected_text(*estimates: tuple[float, float] | None) -> str:
+    """Return ` (estimated 1.00 to 2.00)` for what several things were expected to cost; nothing where one has no estimate, or all are free."""
+    known = [one for one in estimates if one is not None]
+    low, high = sum(one[0] for one in known), sum(one[1] for one in known)
+    if len(known) < len(estimates) or not high:
+        return ""
+    return f" (estimated {' to '.join(dict.fromkeys((money(low), money(high))))})"
+
+
 def tokens_text(cost: Cost) -> str:
     """Return `12,345`, `about 11,000 to 13,000` or `unknown`."""
     if cost.tokens is None:

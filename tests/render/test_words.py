@@ -1,0 +1,24 @@
+"""Words that several commands share."""
+
+from __future__ import annotations
+
+import pytest
+
+from ftspec.render.words import expected_text
+
+
+@pytest.mark.parametrize(
+    ("estimates", "text"),
+    [
+        (((1.0, 2.0),), " (estimated 1.00 to 2.00)"),
+        (((1.0, 2.0), (0.5, 0.5)), " (estimated 1.50 to 2.50)"),
+        (((3.0, 3.0),), " (estimated 3.00)"),
+        (((0.0, 0.0),), ""),
+        ((None,), ""),
+        (((1.0, 2.0), None), ""),
+        ((), ""),
+    ],
+)
+def test_an_estimate_is_shown_only_where_all_of_it_is_known(estimates, text):
+    """A sum that leaves out what nobody knows would be too low; and what is free needs no estimate."""
+    assert expected_text(*estimates) == text
