@@ -55,8 +55,10 @@ def main() -> "NoReturn":
 
 
 def _leave(signum: int = signal.SIGINT, frame: "FrameType | None" = None) -> None:  # noqa: ARG001 a handler's signature
-    os.write(2, b"interrupted\n")
-    os._exit(INTERRUPTED)
+    try:
+        os.write(2, b"interrupted\n")  # a closed terminal takes nothing
+    finally:
+        os._exit(INTERRUPTED)
 
 
 def _unraisable(lost: "sys.UnraisableHookArgs") -> None:
