@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from ftspec.cli._terminal import outlived
 from ftspec.diagnostics import Diagnostic, FtspecError, has_errors
 from ftspec.printable import printable, redacted
 
@@ -159,6 +160,11 @@ def fail(error: FtspecError) -> int:
 
 def run(command: click.Command, args: list[str] | None = None) -> int:
     """Run a click command and return the exit code; no exception leaves it."""
+    with outlived():
+        return _run(command, args)
+
+
+def _run(command: click.Command, args: list[str] | None) -> int:
     try:
         result = command.main(args=args, prog_name="ftspec", standalone_mode=False)
     except click.exceptions.Exit as stop:

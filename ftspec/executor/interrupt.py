@@ -44,7 +44,8 @@ class Stop:
 def leave_at_once(code: int) -> None:
     """End the process without finishing anything, but give the terminal its cursor back."""
     if sys.stderr.isatty():
-        os.write(sys.stderr.fileno(), b"\x1b[?25h\n")
+        with contextlib.suppress(OSError):  # the terminal may be closed
+            os.write(sys.stderr.fileno(), b"\x1b[?25h\n")
     os._exit(code)
 
 
@@ -53,7 +54,8 @@ def leave_on_signals() -> Iterator[None]:
     """Let the first signal end the process here: nothing has begun that would have to be finished."""
 
     def take(signum: int, _frame: Any) -> None:
-        os.write(2, b"interrupted\n")
+        with contextlib.suppress(OSError):
+            os.write(2, b"interrupted\n")
         leave_at_once(128 + signum)
 
     with _handling(take):
