@@ -226,7 +226,7 @@ def _server_jobs(project: Path) -> list[tuple[str, str]]:
 
 def _output(project: Path) -> str:
     path = project / ".output"
-    return path.read_text(errors="replace")[-1500:] if path.exists() else ""
+    return path.read_text(errors="replace")[-8000:] if path.exists() else ""
 
 
 # Campaigns
