@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import re
 import threading
 from collections import Counter
 from collections.abc import Mapping
@@ -29,6 +30,9 @@ STRIKES: Final = 3
 """So often a pattern may run out of time before it is not tried any more."""
 
 _SHORT: Final = 10_000
+_HARD: Final = re.compile(r"[*+?{|]|\\[1-9]|\(\?P=")
+"""What a search can do in more than one way: repetitions, choices, and groups that come again."""
+
 _SOURCE: Final = """
 import re
 
@@ -50,7 +54,7 @@ _lock = threading.Lock()
 
 def try_regex(pattern: str, text: str, *, flags: int, full: bool) -> None:
     """Raise `CodeError` if this search does not end in time."""
-    if sum(map(pattern.count, "*+?{|")) <= 1 and len(text) <= _SHORT:
+    if len(_HARD.findall(pattern)) <= 1 and len(text) <= _SHORT:
         return  # one repetition at most: quadratic at worst, and ended before another process would have answered
     _try("regex", pattern, {"flags": flags, "full": full}, text)
 

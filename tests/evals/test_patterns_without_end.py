@@ -75,7 +75,8 @@ def test_a_pattern_that_is_not_tried_is_quick(text):
     assert patterns._process.cache_info().currsize <= 1
 
 
-def test_a_long_answer_is_tried_with_every_pattern(in_a_hurry):
-    """One repetition takes quadratic time, which is much on a megabyte."""
+@pytest.mark.parametrize(("pattern", "length"), [("a+b", 1_000_000), (r"(.*)\1b", 5_000), ("(?P<n>.*)(?P=n)b", 5_000)])
+def test_one_repetition_can_be_too_much(pattern, length, in_a_hurry):
+    """It takes quadratic time, which is much on a megabyte, and cubic with a group that comes again."""
     with pytest.raises(CodeError, match="longer than"):
-        patterns.try_regex("a+b", "a" * 1_000_000, flags=0, full=False)
+        patterns.try_regex(pattern, "a" * length, flags=0, full=False)
