@@ -121,8 +121,9 @@ class Scanner:
         dealer, path, checked, encode = self._dealer, self._order.path, self._rules is not None, self._encode
         values = _decoded(lines, decode)
         canonicals = [encode(value) if value is not None else b"" for value in values]
-        once = b"\\u003" not in block and block.count(b":") == sum([one.count(b":") for one in canonicals])  # see `has_duplicates`
-        tokenless = b"|" not in block and b"\\u007" not in block
+        literal = b"\\" not in block  # nothing is written as an escape, so what is not in the block is in none of its texts
+        once = literal and block.count(b":") == sum([one.count(b":") for one in canonicals])  # see `has_duplicates`
+        tokenless = literal and b"|" not in block
         found: list[Row] = []
         line = self.line
         for raw, value, canonical in zip(lines, values, canonicals, strict=True):

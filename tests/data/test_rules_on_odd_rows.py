@@ -6,12 +6,14 @@ import contextlib
 import json
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ftspec.data.boring import PlainChat, can_be_boring, is_boring, is_boring_dict
 from ftspec.data.checks import row_checks
 from ftspec.data.checks.base import Setting
+from ftspec.data.digest import digest
 from ftspec.data.scan import Order, Scanner
 from ftspec.data.tally import Tally
 from ftspec.data.transforms import Row
@@ -121,3 +123,29 @@ def test_the_fast_lane_gives_the_rows_and_problems_of_the_slow_one(rows, style, 
     slow._rules._fast = False
     assert [(row.canonical, row.line) for row in fast.rows(block)] == [(row.canonical, row.line) for row in slow.rows(block)]
     assert fast.findings.all() == slow.findings.all()
+
+
+TWICE = '{"messages": [{"role": "user", "content": "a", "content": "b"}, {"role": "assistant", "content": "c"}]}'
+TWICE_ESCAPED = '{"messages": [{"role": "user", "content": "a", "cont\\u0065nt": "b"}, {"role": "assistant", "content": "c"}]}'
+TWICE_HIDDEN = '{"messages": [{"role": "user", "content": "a", "content": "b \\u003a \\u003a"}, {"role": "assistant", "content": "c"}]}'
+TOKEN = '{"messages": [{"role": "user", "content": "a <|endoftext|>"}, {"role": "assistant", "content": "c"}]}'
+TOKEN_ESCAPED = '{"messages": [{"role": "user", "content": "a <\\u007cendoftext\\u007C>"}, {"role": "assistant", "content": "c"}]}'
+
+
+@pytest.mark.parametrize("more", ["plain", 'with \\" and \\n'])
+@pytest.mark.parametrize(
+    ("odd", "code"),
+    [
+        (TWICE, "duplicate-key"),
+        (TWICE_ESCAPED, "duplicate-key"),
+        (TWICE_HIDDEN, "duplicate-key"),
+        (TOKEN, "special-token"),
+        (TOKEN_ESCAPED, "special-token"),
+    ],
+)
+def test_an_odd_row_is_found_among_plain_ones(folder, odd, code, more):
+    """What is looked for in whole blocks is found in the one row that has it, however it is written."""
+    plain = '{"messages": [{"role": "user", "content": "%d %s: ?"}, {"role": "assistant", "content": "x"}]}'
+    dataset = folder.dataset("data", *[plain % (n, more) for n in range(50)], odd, *[plain % (n, more) for n in range(50, 100)])
+    [told] = digest(dataset, root=folder.root, tokenizer=None)[1]
+    assert (told.code, told.count, told.at.line) == (code, 1, 51)
