@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -29,9 +30,10 @@ experiments:
   small: {train: rows.train, base_model: sandbox-nano, matrix: {epochs: [1, 2]}}
 """
 
+_VARS: Final = "vars: {team: search, many: [1, 3]}\n"
 FULL: Final = """ftspec: 1
-project: support
 vars: {team: search, many: [1, 3]}
+project: support
 engines:
   sandbox: {type: sandbox}
   openai: {type: openai, api_key_env: OPENAI_API_KEY, organization: org-acme, project: proj_x, limits: {max_running: 3, leave_free: 1, per_day: 8}}
@@ -74,6 +76,7 @@ prices: {openai: {"gpt-4.1*": {training: 25, input: 0.4, output: 1.6, currency: 
 notify: [{on: [failed], command: [echo, done]}]
 identity: {suffix: true}
 """
+)
 
 
 @contextmanager
@@ -85,8 +88,8 @@ def project(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _planned(folder: Path) -> Iterator[Check]:
-    """A spec is refused with diagnostics, or its plan can be made, shown, saved and locked."""
+def _planned(folder: Path, *, included: bool = False) -> Iterator[Check]:
+    """A spec, or a file that it includes, is refused with diagnostics, or its plan can be made, shown, saved and locked."""
     from ftspec.pipeline.applying import request_of
     from ftspec.pipeline.planning import make_plan
     from ftspec.pipeline.project import open_project
@@ -98,9 +101,12 @@ def _planned(folder: Path) -> Iterator[Check]:
 
     with project(folder) as spec:
         opened = open_project(directory=folder, files=[spec])
+        if included:
+            spec.write_text(f"ftspec: 1\ninclude: part.yaml\n{_VARS}")
+        path = folder / "part.yaml" if included else spec
 
         def check(content: bytes) -> None:
-            spec.write_bytes(content)
+            path.write_bytes(content)
             with refusal():
                 planned = make_plan(opened, now="2026-11-20T10:00:00.000Z")
                 diagnosed(planned.diagnostics)
@@ -112,6 +118,25 @@ def _planned(folder: Path) -> Iterator[Check]:
                 lock = lockfile.build(planned.jobs, planned.datasets, planned.state)
                 read, problems = lockfile.parse(lockfile.render(lock))
                 assert read == lock, problems
+
+        yield check
+
+
+@contextmanager
+def _given(folder: Path) -> Iterator[Check]:
+    """A variable of the command line is refused, or its plan can be made. The input is its value."""
+    from ftspec.pipeline.planning import make_plan
+    from ftspec.pipeline.project import open_project
+    from ftspec.render.text import to_text
+
+    with project(folder) as spec:
+        spec.write_text(FULL)
+
+        def check(content: bytes) -> None:
+            value = content.decode(errors="surrogateescape")
+            for name in ("team", "many"):
+                with refusal():
+                    shown(to_text(make_plan(open_project(directory=folder, files=[spec], variables={name: value})).plan))
 
         yield check
 
@@ -277,6 +302,8 @@ GRADERS: Final = (
 
 TARGETS: Final = (
     Target(name="spec", form="yaml", prepare=_planned, seeds=(SMALL.encode(), FULL.encode(), json.dumps(yaml.safe_load(FULL), default=str).encode())),
+    Target(name="spec part", form="yaml", prepare=partial(_planned, included=True), seeds=(SMALL.encode(), FULL.replace(_VARS, "").encode())),
+    Target(name="spec variable", form="text", prepare=_given, seeds=(b"search", b"[1, 3]", b"3", b"{team}", b"1e-5")),
     Target(name="spec layout", form="yaml", prepare=simple(_formatted), seeds=(SMALL.encode(), FULL.encode(), b"a: |\n  x\n\n  y\n# c\nb: [1,\n 2]\n")),
     Target(name="scalar", form="text", prepare=simple(_scalar), seeds=(b"1e-5", b"0x1f", b"0o17", b".inf", b"12:30", b"-1_0", b"~", b"+1.")),
     Target(
