@@ -76,7 +76,6 @@ prices: {openai: {"gpt-4.1*": {training: 25, input: 0.4, output: 1.6, currency: 
 notify: [{on: [failed], command: [echo, done]}]
 identity: {suffix: true}
 """
-)
 
 
 @contextmanager
