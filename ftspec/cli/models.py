@@ -83,7 +83,15 @@ def _pairs(words: Sequence[str]) -> dict[str, str]:
 def _table(rows: Sequence[TrainedModel]) -> None:
     loss = [row.metrics.get("full_valid_loss") or row.metrics.get("valid_loss") or row.metrics.get("train_loss") for row in rows]
     cells = [
-        (row.address, row.base_model, row.step, None if one is None else f"{one:.4f}", row.model, row.deployment, None if row.current else "replaced")
+        (
+            row.address,
+            row.base_model,
+            row.step,
+            None if one is None else f"{one:.4f}",
+            row.model,
+            row.deployment,
+            None if row.current else "replaced",
+        )
         for row, one in zip(rows, loss, strict=True)
     ]
     headers = ("address", "base model", "step", "loss", "model", "deployment", "")
