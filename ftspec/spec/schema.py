@@ -91,7 +91,7 @@ class EngineBlock(OpenBlock):
         Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\*?$"), Accepts("the name of an environment variable")] | None
     ) = Field(
         None,
-        description="NAME of the environment variable that holds the API key. Never the key. A trailing `*` tries every variable that starts so.",
+        description="NAME of the environment variable that holds the API key. Never the key. A trailing `*` tries every variable that starts so. Other names than the type's own (`OPENAI_API_KEY`, `OPENAI_API_KEY_TEAM`; for this machine `FTSPEC_...`) are allowed once, outside the repo: `ftspec trust ORIGIN --key-env NAME`.",
     )
     organization: Text | None = Field(None, description="Organization to bill.")
     project: Text | None = Field(None, description="Project to bill; files and models belong to it.")
