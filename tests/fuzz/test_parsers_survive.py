@@ -165,7 +165,7 @@ def test_a_campaign_prints_one_line_a_target(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(find_spec("atheris") is None, reason="needs atheris: `pip install atheris` (Python 3.11 to 3.13, Linux)")
+@pytest.mark.skipif(find_spec("atheris") is None, reason="needs atheris: `pip install atheris` (Linux)")
 def test_guided_inputs_are_survived(tmp_path):
     """A minute of atheris over parsers that are reached from outside."""
     names = ["lockfile", "saved plan", "reply purchase", "request job", "rows chat", "import otel", "spec layout", "trust"]

@@ -82,7 +82,7 @@ def by_seeds(record: Recorder, target: Target, seeds: list[bytes], options: argp
     sys.stderr.write(f"#{done} DONE mutations\n")
 
 
-def guided(record: Recorder, target: Target, seeds: list[bytes], options: argparse.Namespace, scratch: Path) -> None:
+def guided(record: Recorder, target: Target, seeds: list[bytes], options: argparse.Namespace) -> None:
     """Let atheris choose inputs by what they cover. Does not return: libFuzzer ends the process."""
     import atheris
 
@@ -93,12 +93,13 @@ def guided(record: Recorder, target: Target, seeds: list[bytes], options: argpar
         made = (mutated(choose, bytes(content), target.form) for _ in range(4))
         return next((one for one in made if len(one) <= most), bytes(content))
 
-    (scratch / "corpus").mkdir()
+    corpus = options.scratch / "corpus"
+    corpus.mkdir()
     for number, content in enumerate(seeds):
-        (scratch / "corpus" / str(number)).write_bytes(content)
+        (corpus / str(number)).write_bytes(content)
     words = [f"-runs={options.runs}", f"-max_total_time={options.seconds}", "-max_len=30000", f"-rss_limit_mb={MEBIBYTES}", "-timeout=30"]
     words += [f"-seed={options.seed}", f"-artifact_prefix={options.findings}/{target.folder}-", "-len_control=0"]
-    atheris.Setup([sys.argv[0], *words, str(scratch / "corpus")], record, custom_mutator=mutator)
+    atheris.Setup([sys.argv[0], *words, str(corpus)], record, custom_mutator=mutator)
     atheris.Fuzz()
 
 
@@ -112,16 +113,16 @@ def alone(name: str, options: argparse.Namespace) -> None:
             _warm(target)
     else:
         target = all_targets()[name]
-    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-        place = Path(folder, "place")
-        place.mkdir()
-        with target.prepare(place) as check:
-            record = Recorder(target, check, options.findings, seconds=options.slow)
-            seeds = seeds_of(target, options.corpus)
-            for content in seeds:
-                record(content)
-            if options.guided:
-                guided(record, target, seeds, options, Path(folder))
+    place = options.scratch / "place"
+    place.mkdir()
+    with target.prepare(place) as check:
+        record = Recorder(target, check, options.findings, seconds=options.slow)
+        seeds = seeds_of(target, options.corpus)
+        for content in seeds:
+            record(content)
+        if options.guided:
+            guided(record, target, seeds, options)
+        else:
             by_seeds(record, target, seeds, options)
 
 
@@ -140,12 +141,11 @@ def campaign(names: Iterable[str], options: argparse.Namespace) -> int:
     total = 0
     _say(f"{'target':<24} {'runs':>8} {'s':>5} {'coverage':>16} {'findings':>8}")
     for name in names:
-        words = ["--alone", name, *sys.argv[1:]]
         started = time.monotonic()
         before = _findings(options.findings, name)
-        done = subprocess.run(  # noqa: S603 ourselves
-            [sys.executable, "-m", "ftspec.testing.fuzz", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
-        )
+        with tempfile.TemporaryDirectory(dir=MEMORY) as scratch:  # of this process: libFuzzer ends the other one without a word
+            command = [sys.executable, "-m", "ftspec.testing.fuzz", "--alone", name, "--scratch", scratch, *sys.argv[1:]]
+            done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)  # noqa: S603 ourselves
         said = done.stderr.decode(errors="replace")
         new = _findings(options.findings, name) - before
         if done.returncode != 0:
@@ -193,6 +193,7 @@ def main() -> None:
     parser.add_argument("--replay", type=Path, metavar="FILE", help="run this input and show what happens")
     parser.add_argument("--list", action="store_true", help="show the names of the targets")
     parser.add_argument("--alone", metavar="TARGET", help=argparse.SUPPRESS)
+    parser.add_argument("--scratch", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.guided = not options.mutate and find_spec("atheris") is not None
     options.findings.mkdir(parents=True, exist_ok=True)
