@@ -36,7 +36,7 @@ TARGETS = {
 }
 
 
-ROUNDS = int(os.environ.get("FTSPEC_FUZZ_ROUNDS", "15"))
+ROUNDS = int(os.environ.get("FTSPEC_FUZZ_ROUNDS", "30"))
 """Mutations of each file in the slow campaign; a night's worth is 5,000."""
 
 
