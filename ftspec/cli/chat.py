@@ -159,7 +159,7 @@ def _next_line() -> str | None:
 
 async def _streamed(engine: Engine, model: _Model, messages: list[dict[str, str]], sampling: dict[str, Any], *, several: bool) -> str:
     """Write an answer as it comes."""
-    pieces = []
+    pieces: list[str] = []
     with ExitStack() as until_it_begins:
         until_it_begins.enter_context(_console.waiting(f"asking {printable(model.label)}"))
         async for piece in engine.chat_stream(model=model.name, messages=messages, **sampling):
