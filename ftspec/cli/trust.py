@@ -26,7 +26,12 @@ class Unclear(click.UsageError):
 @click.option(
     "--key-env", "variables", multiple=True, metavar="NAME", help="Variable whose key ORIGIN may get (`*` at its end). Repeatable."
 )
-@click.option("--command", "words", metavar="WORDS", help="Trust a `notify:` command instead, as it is now.")
+@click.option(
+    "--command",
+    "words",
+    metavar="WORDS",
+    help="Trust a command of `notify:`, or the interpreter in a local engine's `python:`, as it is now.",
+)
 @click.option("--webhook", is_flag=True, help="Trust ORIGIN with the messages of `notify:` only, never with a key.")
 @click.option("--list", "show", is_flag=True, help="Show what is trusted.")
 @click.option("--remove", is_flag=True, help="Trust ORIGIN (or the command) no longer.")
@@ -104,7 +109,7 @@ def _command(store: TrustStore, text: str, *, remove: bool) -> None:
     else:
         store.add_command(words, root=Path.cwd(), day=dt.datetime.now(dt.UTC).date().isoformat())
         _console.talk(f"Trusted on this machine: {printable(shlex.join(words))}")
-        _console.talk("It may now run when jobs end, until a file of this folder that it names changes.")
+        _console.talk("It may now run where a spec names it, until a file of this folder that it names changes.")
 
 
 def _show(store: TrustStore, *, as_json: bool) -> None:
