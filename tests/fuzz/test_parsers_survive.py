@@ -57,7 +57,7 @@ def test_what_is_valid_is_survived(target):
 
 
 @given(fragments=st.lists(trees.map(written), min_size=1, max_size=4), choose=st.randoms(use_true_random=False), data=st.data())
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 def test_hostile_trees_are_survived(target, fragments, choose, data):
     """Any value in any place of a valid input is refused or understood."""
     one, check = target
