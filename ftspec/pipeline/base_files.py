@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from ftspec.server.trainers.local.settings import Base
 
 _CONFIG, _TEMPLATE, _TOKENIZER = 16 << 20, 1 << 20, 128 << 20
-_SECONDS = 10.0
+_SECONDS = 30.0
+"""A template takes a tenth of one; a machine that is busy with training takes its time."""
 _HUGE = 1 << 50
 _WRONG = {
     "unreadable": "its chat template cannot be read, or renders no conversation of texts",

@@ -95,7 +95,10 @@ def _wrong_options(spec: Spec, jobs: list[DesiredJob]) -> Iterator[Diagnostic]:
     by_address = {job.address: job for job in spec.jobs}
     adapters: dict[str, Mapping[str, Any] | None] = {}
     told: dict[Diagnostic, None] = {}
+    ways: dict[tuple[int, int, str | None], DesiredJob] = {}
     for job in jobs:
+        ways.setdefault((id(job.lora), id(job.engine_options), job.parent), job)  # cells share what their experiment says
+    for job in ways.values():
         given = _given(job)
         problems = list(check_extra(given, within=""))
         parent = by_address.get(job.parent or "")

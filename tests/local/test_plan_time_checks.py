@@ -136,14 +136,14 @@ def test_a_base_that_cannot_be_trained_is_an_error_at_its_name(base, planned, te
 
 def test_a_hostile_template_only_spoils_its_own_base(base, tmp_path, monkeypatch):
     """Endless loops and endless texts are stopped by limits of a process of its own; nothing of Python is reached."""
-    monkeypatch.setattr("ftspec.pipeline.base_files._SECONDS", 1.5)
     project = open_project(directory=tmp_path, need_spec=False)
+    reaching = "{{ ''.__class__.__mro__[1].__subclasses__() }}" + CHATML
+    assert "cannot be read" in examine(base("reaching", reaching), project).wrong
+    monkeypatch.setattr("ftspec.pipeline.base_files._SECONDS", 2.0)
     endless = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
     doubled = "{% set n = namespace(x='aaaaaaaa') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}"
     for name, template in {"endless": endless, "doubled": doubled}.items():
         assert examine(base(name, template), project).wrong == "its chat template does not come to an end"
-    reaching = "{{ ''.__class__.__mro__[1].__subclasses__() }}" + CHATML
-    assert "cannot be read" in examine(base("reaching", reaching), project).wrong
 
 
 def test_what_was_found_out_is_remembered(base, tmp_path, monkeypatch):
