@@ -3,8 +3,8 @@
 A pattern can take longer than anybody waits (`(a+)+b` on forty letters), Python's `re` cannot be told to give
 up, and no reader of patterns tells the bad ones from the good. So what could be one (a `regex`
 grader, the patterns of a JSON schema) is tried in a process of our own first, which is ended after
-`SECONDS`. Whoever gets its answer may then do the same here. It costs some 0.1 ms; a pattern without
-repetitions and choices to speak of is not tried.
+`SECONDS`. Whoever gets its answer may then do the same here. That costs two changes of process (1 ms
+on a busy machine); a pattern without repetitions and choices to speak of is not tried.
 """
 
 from __future__ import annotations
