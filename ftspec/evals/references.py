@@ -28,6 +28,12 @@ from ftspec.evals.template import MissingField, Reference, Template, as_text
 NAMES: Final = ("reference_answer", "reference", "answer", "expected", "solution", "target", "label", "completion")
 """Members of a row that mean the right answer, the surest first."""
 
+QUICK: Final = frozenset({"string_check", "text_similarity"})
+"""Graders that are tried while planning: they take no pattern or schema of a stranger's spec that could run for ever."""
+
+WORK: Final = 100_000_000
+"""Sum of the squared lengths of the answers that are tried: similarity of long texts takes that long (about a second)."""
+
 HIGH: Final = 0.8
 """Share of the highest score that a right answer should at least get, where the grader has no `pass_threshold`."""
 
@@ -50,9 +56,11 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
         return self.total / max(self.tried - self.ungraded, 1)
 
 
-def why_untried(definition: Mapping[str, Any], *, allow_code: bool) -> str | None:
-    """Return why a grader cannot be tried here, `None` where it can."""
+def why_untried(definition: Mapping[str, Any], *, allow_code: bool, quick: bool = False) -> str | None:
+    """Return why a grader cannot be tried here, `None` where it can; `quick`: only what is sure to be quick."""
     grader = bind(definition)
+    if quick and not all(part.type in QUICK for part in _parts(grader)):
+        return "`ftspec data check` does"
     if models := grader.models():
         return f"it asks `{models[0][1]}`"
     return "it runs code of this project (`--allow-code` lets it)" if grader.code() and not allow_code else None
@@ -62,12 +70,16 @@ def tried_on(definition: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], *
     """Grade the right answer of each row for which one is known (`GraderStopped` where the grader cannot run)."""
     grader = bind(definition)
     total, tried, ungraded, low = 0.0, 0, 0, []
+    work = 0
     wanted = _wanted(grader)
     with SyncGrader(definition, allow_code=allow_code) as ready:
         for number, row in enumerate(rows):
             answer = right_answer(grader, row)
             if answer is None:
                 continue
+            work += len(answer) ** 2
+            if tried and work > WORK:
+                break
             tried += 1
             score = ready.grade(sample_of(answer), row).score
             ungraded += score is None
@@ -85,7 +97,7 @@ def _wanted(grader: Grader) -> float:
 
 def right_answer(grader: Grader, row: Mapping[str, Any]) -> str | None:
     """Return the text of a row's right answer, `None` where it cannot be known."""
-    parts = [bind(one) for one in grader.graders.values()] if isinstance(grader, Multi) else [grader]
+    parts = _parts(grader)
     if any(
         one.steps[:1] == ("sample",) and one.steps[1] not in {"output_text", "output_json"} for part in parts for one in part.references()
     ):
@@ -97,6 +109,11 @@ def right_answer(grader: Grader, row: Mapping[str, Any]) -> str | None:
         return _answer_to(compared, row) if compared else _declared(row)
     except MissingField:
         return None
+
+
+def _parts(grader: Grader) -> list[Grader]:
+    """Return the graders inside a `multi`, else the grader itself."""
+    return [bind(one) for one in grader.graders.values()] if isinstance(grader, Multi) else [grader]
 
 
 def _comparisons(part: Grader) -> Iterator[tuple[Reference, Template]]:

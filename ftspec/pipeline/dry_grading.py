@@ -13,6 +13,7 @@ from ftspec.printable import printable
 
 if TYPE_CHECKING:
     from ftspec.data.cache import DigestCache
+    from ftspec.data.leakage import Part
     from ftspec.data.rows import Place as Where
     from ftspec.experiment import DesiredJob, Spec
 
@@ -50,21 +51,38 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def try_graders(
-    spec: Spec, where: Where, *, jobs: Sequence[DesiredJob] | None = None, allow_code: bool = False, cache: DigestCache | None = None
+    spec: Spec,
+    where: Where,
+    *,
+    jobs: Sequence[DesiredJob] | None = None,
+    allow_code: bool = False,
+    quick: bool = False,
+    cache: DigestCache | None = None,
 ) -> list[Tried]:
-    """Try each grader on each part that it rewards (`BadFile`). With a cache, what did not change is not tried again."""
+    """Try each grader on each part that it rewards (`BadFile`); `quick`: only those that are sure to be quick.
+
+    With a cache, what did not change is not tried again.
+    """
     pairs = {(job.train, repr(job.grader)): job.grader for job in (spec.jobs if jobs is None else jobs) if job.grader}
     return [
-        _remembered(spec, where, ref, grader, allow_code=allow_code, cache=cache)
+        _remembered(spec, where, ref, grader, allow_code=allow_code, quick=quick, cache=cache)
         for (ref, _), grader in pairs.items()
         if ref.partition(".")[0] in spec.datasets
     ]
 
 
-def _remembered(spec: Spec, where: Where, ref: str, grader: dict[str, Any], *, allow_code: bool, cache: DigestCache | None) -> Tried:
+def _remembered(
+    spec: Spec, where: Where, ref: str, grader: dict[str, Any], *, allow_code: bool, quick: bool, cache: DigestCache | None
+) -> Tried:
     from ftspec.data.cache import describe
 
-    settings = {"ref": ref, "dataset": describe(spec.datasets[ref.partition(".")[0]]), "grader": grader, "allow_code": allow_code}
+    settings = {
+        "ref": ref,
+        "dataset": describe(spec.datasets[ref.partition(".")[0]]),
+        "grader": grader,
+        "allow_code": allow_code,
+        "quick": quick,
+    }
     known: Tried | None = cache.recall("references", settings, where, kind=Tried) if cache is not None else None
     if known is not None:
         return known
@@ -73,21 +91,22 @@ def _remembered(spec: Spec, where: Where, ref: str, grader: dict[str, Any], *, a
 
     part = Part.of(ref, spec.datasets)
     read_at = cache.now() if cache is not None else 0
-    made = _tried(part, where, grader, allow_code=allow_code)
+    made = _tried(part, where, grader, allow_code=allow_code, quick=quick)
     if cache is not None:
         cache.remember("references", settings, made, stamps=Source(part.dataset, where).stamps, read_at=read_at)
     return made
 
 
-def _tried(part: Any, where: Where, grader: dict[str, Any], *, allow_code: bool) -> Tried:
+def _tried(part: Part, where: Where, grader: dict[str, Any], *, allow_code: bool, quick: bool) -> Tried:
     from ftspec.data.boring import as_dict
     from ftspec.data.findings import KEEP
     from ftspec.data.leakage import rows_of
+    from ftspec.evals.base import GraderStopped
     from ftspec.evals.references import tried_on, why_untried
 
     name = printable(part.ref)
-    if (why := why_untried(grader, allow_code=allow_code)) is not None:
-        return Tried(ref=part.ref, sentence=f"the grader was not tried on the references of `{name}`: {why}")
+    if (why := why_untried(grader, allow_code=allow_code, quick=quick)) is not None:
+        return _untried(part, why)
     places: list[Place] = []
 
     def rows() -> Iterable[dict[str, Any]]:
@@ -95,12 +114,19 @@ def _tried(part: Any, where: Where, grader: dict[str, Any], *, allow_code: bool)
             places.append(Place(path=printable(row.path), line=row.line))
             yield as_dict(row.value)
 
-    trial = tried_on(grader, rows(), allow_code=allow_code)
+    try:
+        trial = tried_on(grader, rows(), allow_code=allow_code)
+    except GraderStopped as stop:
+        return _untried(part, stop.message)
     if not trial.tried:
-        return Tried(ref=part.ref, sentence=f"the grader was not tried on the references of `{name}`: no row says what its right answer is")
+        return _untried(part, "no row says what its right answer is")
     sentence = f"the grader gives the references of `{name}` {trial.mean:.2f} on average"
     if trial.low:
         sentence += f"; {len(trial.low):,} of {trial.tried:,} get less than {trial.wanted:g}"
     if trial.ungraded:
         sentence += f", {trial.ungraded:,} of them cannot be graded"
     return Tried(ref=part.ref, sentence=sentence, low=len(trial.low), places=tuple(places[number] for number in trial.low[:KEEP]))
+
+
+def _untried(part: Part, why: str) -> Tried:
+    return Tried(ref=part.ref, sentence=f"the grader was not tried on the references of `{printable(part.ref)}`: {why}")

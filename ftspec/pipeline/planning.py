@@ -174,7 +174,7 @@ def _bought_in_vain(loaded: Loaded, watch: Watch) -> list[Diagnostic]:
     try:
         with watch("leakage of rows") as progress:
             found = spec_leaks(spec, where, near=False, cache=cache, progress=progress)
-        return [*found, *(one for tried in try_graders(spec, where, cache=cache) for one in tried.diagnostics)]
+        return [*found, *(one for tried in try_graders(spec, where, quick=True, cache=cache) for one in tried.diagnostics)]
     except BadFile as problem:
         raise FtspecError(f"the datasets cannot be compared: {problem.message}", help="let the writer finish, then try again") from None
 

@@ -88,6 +88,21 @@ def test_models_are_not_asked_and_code_runs_only_when_allowed():
     assert tried_on(PYTHON, [{"answer": "a"}, {"answer": 3}], allow_code=True).low == (1,)
 
 
+def test_planning_tries_only_what_is_sure_to_be_quick():
+    """A pattern in a stranger's spec could keep a plan busy for ever; `data check` tries it on request."""
+    pattern = {"type": "regex", "pattern": "(a+)+$"}
+    assert why_untried(pattern, allow_code=False) is None
+    assert why_untried(pattern, allow_code=False, quick=True) == "`ftspec data check` does"
+    assert why_untried(multi("a", a=pattern), allow_code=False, quick=True) is not None
+    assert why_untried(multi("a", a=check()), allow_code=False, quick=True) is None
+
+
+def test_long_answers_are_tried_on_fewer_rows():
+    """Similarity takes the square of the length, and nobody waits for it."""
+    trial = tried_on({**SIMILAR, "evaluation_metric": "fuzzy_match"}, [{"answer": "word " * 1500}] * 20)
+    assert 0 < trial.tried < 20
+
+
 def spec_of(folder, grader, *rows):
     dataset = folder.dataset("tasks", *[{"messages": [{"role": "user", "content": f"q{n}"}], **row} for n, row in enumerate(rows)])
     job = DesiredJob(

@@ -75,13 +75,18 @@ def command(  # noqa: PLR0913 one for each option
     if fix:
         _fix(chosen, project, redact=redact, output=output)
         return
-    found, lines = _check(chosen, engine=engine, method=method, safety=safety, leakage=leakage)
-    if chosen.spec is not None and engine is None and not has_errors(found):
-        for tried in _tried(chosen, allow_code=allow_code):
-            found += tried.diagnostics
-            lines += [] if tried.low else [tried.sentence]
-    if moderation is not None and not has_errors(found):
-        found += _moderated(chosen, project, moderation)
+    from ftspec.data.rows import BadFile
+
+    try:
+        found, lines = _check(chosen, engine=engine, method=method, safety=safety, leakage=leakage)
+        if chosen.spec is not None and engine is None and not has_errors(found):
+            for tried in _tried(chosen, allow_code=allow_code):
+                found += tried.diagnostics
+                lines += [] if tried.low else [tried.sentence]
+        if moderation is not None and not has_errors(found):
+            found += _moderated(chosen, project, moderation)
+    except BadFile as problem:
+        raise FtspecError(f"a dataset cannot be read again: {problem.message}", help="let its writer finish, then try again") from problem
     _show(found, lines, form)
     if has_errors(found) or (strict and any(one.severity is Severity.WARNING for one in found)):
         _console.stop(1)

@@ -50,8 +50,9 @@ class LowReference(Check):
     """A grader gives right answers a low score.
 
     Why: a reward that the reference answer does not get, no answer gets; a reinforcement job then
-    learns nothing, for its full price. Graders that need no model are tried on the first 1,000 rows
-    (`python` ones with `data check --allow-code`). The right answer is what the grader compares the
+    learns nothing, for its full price. Graders that need no model are tried on the first 1,000 rows, fewer
+    where answers are long (`python` ones with `data check --allow-code`; `validate` and `plan` try only
+    `string_check` and `text_similarity`). The right answer is what the grader compares the
     output with, else the row's `reference_answer`, `reference`, `answer`, `expected`, `solution`,
     `target`, `label` or `completion`. It should get the grader's `pass_threshold`, else 0.8.
     Fix: correct the grader's operation, metric or formula, or the references.
