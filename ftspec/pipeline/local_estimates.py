@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -83,8 +84,18 @@ def _line(actions: list[LaunchJob], planned: Planned, entry: EngineEntry, projec
         if found.measured
         else f"calculated for a {'GPU' if work.device == 'cuda' else 'CPU'}; `ftspec calibrate {base}` measures this machine"
     )
-    longest = "the longest " if len(actions) > 1 else ""
-    return f"{entry.name}: {jobs}: {longest}{seconds_text(*found.seconds)}, {memory_text(*found.memory)} ({how})"
+    time = seconds_text(*found.seconds)
+    if len(actions) > 1:
+        each = {size: estimate(replace(work, tokens=size), base=base, shape=shape, measured=measured) for size in set(tokens)}
+        whole = [sum(one.seconds[end] for size in tokens if (one := each[size]) is not None) / _at_once(entry) for end in (0, 1)]
+        time = f"the longest {time}" + (f", all {seconds_text(*whole)}" if entry.options.get("executor", "local") == "local" else "")
+    return f"{entry.name}: {jobs}: {time}, {memory_text(*found.memory)} ({how})"
+
+
+def _at_once(entry: EngineEntry) -> int:
+    """Return how many jobs train at once on this machine, as far as the entry says."""
+    slots, gpus = entry.options.get("slots"), entry.options.get("gpus")
+    return slots or (len(gpus) if isinstance(gpus, list) else gpus) or 1
 
 
 def _row_tokens(planned: Planned, actions: list[LaunchJob]) -> float:

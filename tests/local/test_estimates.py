@@ -1,6 +1,7 @@
 """What a plan says about the time and memory of local jobs."""
 
 import json
+import re
 
 import pytest
 
@@ -81,7 +82,7 @@ experiments: {a: {engine: local, base_model: small, train: t.train, validation: 
 """
     (tmp_path / "ftspec.yaml").write_text(spec)
     (line,) = local_estimates(plan(root=tmp_path))
-    assert line.startswith("local: 2 jobs of `small`: the longest ")
+    assert re.match(r"local: 2 jobs of `small`: the longest 5 s to \d+ s, all 10 s to \d+ s, [\d.]+ to [\d.]+ GB ", line)
     assert line.endswith("GB (calculated for a CPU; `ftspec calibrate small` measures this machine)")
     measured = {"base": "small", "method": "supervised", "full": False, "device": "cpu", "seconds": 1, "tokens": 100, "memory": 1e9}
     (tmp_path / ".ftspec" / "local").mkdir(parents=True)
