@@ -224,13 +224,15 @@ def read_base(ledger: Ledger, kind: Kind, data: bytes, *, place: str, strict: bo
         end = len(data) if end < 0 else end
         content = whole[start:end]
         start = end + 1
+        if not content:
+            continue
         try:
             identity, record = decode(content).known()
         except (ValueError, RecursionError):
             identity, record = None, None
         if identity is not None and not strict and not shelf.knows(identity):
             shelf.place(identity, record, content)
-        elif content:
+        else:
             try:
                 members = check_line(kind, bytes(content))
             except NewerFormat:
