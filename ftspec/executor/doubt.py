@@ -157,8 +157,9 @@ async def import_job(  # noqa: PLR0913 what, where, and what it should have been
         raise FtspecError(
             f"job {job.id} is not what was asked for: {'; '.join(wrong)}", help="if it is the right one all the same, add --force"
         )
-    fact = facts.bought(key, attempt, job, at=clock.now(), origin=Origin.IMPORTED)
-    settled = [facts.settled(key, number, run, at=clock.now()) for number, run in launches]
+    own = next((run for number, run in launches if number == attempt), None)
+    fact = facts.bought(key, attempt, job, at=clock.now(), origin=Origin.IMPORTED, launch=own)
+    settled = [facts.settled(key, number, run, at=clock.now()) for number, run in launches if run != own]
     Journal(writer).append(JobFact(key=key, attempt=attempt, at=fact.at, values=fact.values, job=dict(about)), *settled)
     return Imported(job=job, attempt=attempt, differences=wrong)
 

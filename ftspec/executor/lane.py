@@ -426,9 +426,11 @@ def verdict_facts(intent: OpenIntent, verdict: Verdict, *, at: float, unique: bo
     key, launches = intent.key, intent.launches
     match verdict:
         case Match(job=job, extra=extra):
-            jobs = [facts.bought(key, intent.attempt, one, at=at, origin=Origin.ADOPTED) for one in (job, *extra)]
-            answered = launches if unique else launches[: len(jobs)]
-            return [*jobs, *(facts.settled(key, number, run, at=at) for number, run in answered)]
+            own = launches[0][1] if launches and launches[0][0] == intent.attempt else None
+            first = facts.bought(key, intent.attempt, job, at=at, origin=Origin.ADOPTED, launch=own)
+            others = [facts.bought(key, intent.attempt, one, at=at, origin=Origin.ADOPTED) for one in extra]
+            answered = launches if unique else launches[: 1 + len(extra)]
+            return [first, *others, *(facts.settled(key, number, run, at=at) for number, run in answered if run != own)]
         case Absent(why=why):
             error = JobError(code="absent", message=why)
             if not launches:

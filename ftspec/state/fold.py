@@ -197,6 +197,7 @@ def view(kind: Kind, cells: Cells) -> View:
             members["status"] = kind.statuses[0]
         if winner is not None:
             members["status"] = kind.exists
+            members.pop(LAUNCH, None)  # of an intent, which need not be what became this job
             members |= {name: cell[2] for name, cell in cells[winner].items()}
             members[str(kind.engine_id)] = winner[1]
             shown.add(winner[1])

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from ftspec.state.fold import (
     ABOUT,
+    LAUNCH,
     NO_STATUS,
     Cell,
     Cells,
@@ -63,7 +64,7 @@ def to_line(kind: Kind, identity: Identity, cells: Cells) -> dict[str, Any]:
         else:
             taken = cells[winner] if winner else {}
             equal = {name: cell for name, cell in known.items() if name in taken and encoded(taken[name][2]) == encoded(cell[2])}
-            visible = {name: cell for name, cell in known.items() if name not in taken and not is_open(name, cell)}
+            visible = {name: cell for name, cell in known.items() if name not in taken and name != LAUNCH and not is_open(name, cell)}
             hidden = {name: cell for name, cell in known.items() if name not in visible and name not in equal}
             _stamp(kind, stamps, f"{number}=", equal, default=_NEVER, shown=shown)
             default = _NEVER

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ftspec.actions import WaitJob
+from ftspec.actions import KeepJob, WaitJob
 from ftspec.fingerprint import digest
 from ftspec.record import JobStatus, State
+from ftspec.state.memory import MemoryState, Store
 from ftspec.testing.account import STRANGER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ftspec.state.memory import Store
     from ftspec.testing.account import Job, Post
     from ftspec.testing.world import Run, Simulation
 
@@ -53,7 +53,7 @@ def check_run(sim: Simulation, run: Run) -> None:
     ]
     if result.exit_code == 0 and run.mishap.wait and missing:
         raise BrokenPromise(f"I4: {run.name} says 0, and {missing} have no model")
-    doubts = sorted(record.address for record in state.jobs.values() if record.in_doubt)
+    doubts = sorted(record.address for record in state.jobs.values() if record.doubtful)
     if doubts and result.exit_code == 0:
         raise BrokenPromise(f"I4: {run.name} says 0, and {doubts} are in doubt")
     known = {a.engine_job_id for r in state.jobs.values() for a in r.attempts}
@@ -67,13 +67,28 @@ def check_end(sim: Simulation, clones: Sequence[Store]) -> None:
     states = [sim.state_of(clone) for clone in clones]
     _once(sim, states)
     _nothing_lost(sim, states)
-    for state in states:
+    rules = sim.scenario.rules
+    for state in [*states, *_merged(clones, labels=rules.metadata and not rules.drops_metadata)]:
         after = sim.plan(state)
-        unexplained = [a for a in after.actions if isinstance(a, WaitJob) and a.record is not None and a.record.in_doubt]
+        unexplained = [a for a in after.actions if isinstance(a, (KeepJob, WaitJob)) and a.record is not None and a.record.doubtful]
         if unexplained or (
             not after.empty and not any(r.last.status in {JobStatus.FAILED, JobStatus.CANCELLED} for r in state.jobs.values())
         ):
             raise BrokenPromise(f"I5: the plan afterwards is {after.actions}")
+
+
+def _merged(clones: Sequence[Store], *, labels: bool) -> list[State]:
+    """Return the state that several clones have once git has merged theirs: each job belongs to one key, and nothing new is in doubt."""
+    if len(clones) < 2:
+        return []
+    state, _ = MemoryState(Store(lines=[line for clone in clones for line in clone.lines])).read()
+    ids = Counter(one for r in state.jobs.values() for one in {*(a.engine_job_id for a in r.attempts), *r.duplicates} - {None})
+    doubled = [one for one, count in ids.items() if count > 1]
+    if doubled and labels:
+        raise BrokenPromise(f"merge: {doubled} are recorded for more than one key")
+    if doubtful := [record.address for record in state.jobs.values() if record.doubtful]:
+        raise BrokenPromise(f"merge: {doubtful} are in doubt though nobody doubts them")
+    return [state]
 
 
 def _once(sim: Simulation, states: Sequence[State]) -> None:
