@@ -7,6 +7,7 @@ collected from all steps; a plan is made only when none of them is an error.
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ftspec import __version__
 from ftspec.diagnostics import Diagnostic, FtspecError, has_errors
 from ftspec.planner.request import Observed, PlanRequest
+from ftspec.printable import printable
 
 if TYPE_CHECKING:
     from ftspec.actions import DatasetFacts, Plan
@@ -98,7 +100,7 @@ def load(project: Project, *, sample: int | None = None, today: dt.date | None =
         profiles=profiles(),
         variables=project.variables,
         cache=project.cache,
-        today=today or dt.datetime.now(dt.UTC).date(),
+        today=today or plan_time().date(),
     )
     if spec is not None:
         from ftspec.pipeline.preparing import prepare_evals
@@ -256,7 +258,7 @@ def make_plan(
         state=state,
         profiles=profiles(),
         prices=price_table(wanted.spec.prices),
-        now=now or utc_now(),
+        now=now or timestamp(plan_time()),
         version=__version__,
         targets=options.targets,
         exclude=options.exclude,
@@ -292,6 +294,23 @@ def profiles() -> Mapping[str, Profile]:
     return load_profiles()
 
 
+def plan_time() -> dt.datetime:
+    """Return the time that plans are made as of: now, or this time on the day in `FTSPEC_TODAY`."""
+    now = dt.datetime.now(dt.UTC)
+    day = os.environ.get("FTSPEC_TODAY")
+    if not day:
+        return now
+    try:
+        return dt.datetime.combine(dt.date.fromisoformat(day), now.timetz())
+    except ValueError:
+        raise FtspecError(f"`FTSPEC_TODAY` is `{printable(day)}`, which is no day", help="write it as 2027-01-31") from None
+
+
 def utc_now() -> str:
     """Return the time as state writes it."""
-    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return timestamp(dt.datetime.now(dt.UTC))
+
+
+def timestamp(moment: dt.datetime) -> str:
+    """Return a time in UTC as records have it."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ftspec.actions import LaunchJob
+from ftspec.diagnostics import FtspecError
 from ftspec.pipeline.planning import load, make_plan, want
 from ftspec.pipeline.project import Project, open_project
 
@@ -30,6 +31,19 @@ def test_an_example_plans_without_a_problem(project: Project) -> None:
     assert [one for one in planned.diagnostics if one.severity == "error"] == []
     assert any(isinstance(action, LaunchJob) for action in planned.plan.actions)
     assert all(verdict.ok for verdict in planned.plan.verdicts)
+
+
+@pytest.mark.parametrize("project", ["hosted"], indirect=True)
+def test_a_plan_can_be_made_as_of_another_day(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`FTSPEC_TODAY` answers what will still be possible then; what is no day is an error."""
+    for day, possible in (("2026-11-20", True), ("2027-01-06", True), ("2027-01-07", False)):
+        monkeypatch.setenv("FTSPEC_TODAY", day)
+        planned = make_plan(project)
+        assert ("model-ended" not in {one.code for one in planned.diagnostics}) is possible
+        assert planned.plan.now.startswith(day)
+    monkeypatch.setenv("FTSPEC_TODAY", "soon")
+    with pytest.raises(FtspecError, match="which is no day"):
+        make_plan(project)
 
 
 @pytest.mark.parametrize("project", ["hosted"], indirect=True)
