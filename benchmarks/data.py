@@ -83,6 +83,15 @@ from ftspec.experiment import DesiredDataset
 START
 with tempfile.TemporaryDirectory(dir=root) as into: materialise(DesiredDataset(name="data", path=name), "data", root=root, into=Path(into))
 """,
+    "leakage before a plan (1,000 rows)": """
+from ftspec.data.leakage import Part, compare
+from ftspec.data.rows import Place
+from ftspec.experiment import DesiredDataset
+held = root / "held.jsonl"
+with (root / name).open("rb") as file: held.write_bytes(b"".join(next(file) for _ in range(1000)))
+START
+compare(Part(dataset=DesiredDataset(name="data", path=name), ref="data"), [Part(dataset=DesiredDataset(name="held", path="held.jsonl"), ref="held")], Place(root=root), near=False)
+""",
     "leakage (1,000 held-out rows)": """
 from ftspec.data.leakage import Part, compare
 from ftspec.data.rows import Place
