@@ -112,7 +112,12 @@ class Answerer:
                 raise AnswererGone from None
 
     def _started(self) -> subprocess.Popen[bytes]:
-        environment = {**inherited(os.environ), "OMP_NUM_THREADS": str(self._threads), "PYTHONUNBUFFERED": "1"}
+        environment = {
+            "OMP_WAIT_POLICY": "PASSIVE",
+            **inherited(os.environ),
+            "OMP_NUM_THREADS": str(self._threads),
+            "PYTHONUNBUFFERED": "1",
+        }
         with self._log_file.open("ab") as errors:
             child = subprocess.Popen(  # noqa: S603 the user's interpreter
                 [self._python, "-P", "-m", "ftspec.server.trainers.local.answer"],
