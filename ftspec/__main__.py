@@ -34,7 +34,7 @@ INTERRUPTED = 130
 
 
 def main() -> "NoReturn":
-    """Run the command line and leave with the exit code of DESIGN section 10."""
+    """Run the command line and leave with the exit code of what happened (docs/reference/exit-codes.md)."""
     # What the shell told us to ignore (background jobs) stays ignored.
     heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if heard:

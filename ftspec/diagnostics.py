@@ -102,7 +102,7 @@ def _merged(group: list[Diagnostic], keep: int) -> Diagnostic:
 class FtspecError(Exception):
     """A stop that a person can act on: what, why, and what to type next.
 
-    Commands turn it into one message and `exit_code` (DESIGN section 10); it never reaches
+    Commands turn it into one message and `exit_code` (docs/reference/exit-codes.md); it never reaches
     the user as a traceback.
     """
 

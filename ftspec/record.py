@@ -1,6 +1,6 @@
 """What happened: the records of jobs, files and evals, as state says.
 
-State is a fold over journal lines (DESIGN section 5): base records written by compaction and
+State is a fold over journal lines (docs/how-it-works.md): base records written by compaction and
 append-only segments. `fold` is a join: it does not depend on the order of the lines, and
 folding a line twice changes nothing. Requested, resolved and observed values stay apart.
 Unknown members of a line survive in `extra` and are written back.

@@ -105,7 +105,7 @@ class ApplyResult:
 
     @property
     def exit_code(self) -> int:
-        """DESIGN section 10: 0 done, 1 error, 4 partly done or in doubt, 128 + signal."""
+        """0 done, 1 error, 4 partly done or in doubt, 128 + signal."""
         if self.signal is not None:
             return 128 + self.signal
         if self.state_error is not None:

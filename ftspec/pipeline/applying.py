@@ -67,7 +67,7 @@ class Applied:
 
     @property
     def exit_code(self) -> int:
-        """DESIGN section 10."""
+        """That of the walk, else 5 where a gate does not hold."""
         if self.result.exit_code:
             return self.result.exit_code
         return 5 if any(not verdict.ok for verdict in self.gates) else 0

@@ -102,7 +102,7 @@ class StateWriter(Protocol):
         ...
 
     def compact(self) -> None:
-        """Fold all segments into the base files (`apply` does at its end where DESIGN 5 says so)."""
+        """Fold all segments into the base files (`apply` does at its end outside of git and on the default branch)."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""State in a local folder: base files and segments of JSON lines (DESIGN section 5).
+"""State in a local folder: base files and segments of JSON lines.
 
     state/jobs.jsonl files.jsonl evals.jsonl    records, sorted by key; written by compaction only
     state/history.jsonl                         which commands wrote what was compacted

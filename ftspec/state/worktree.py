@@ -21,7 +21,7 @@ _BRANCH: Final = "refs/heads/"
 
 
 def should_compact(folder: Path) -> bool:
-    """Whether segments may be folded into the base files here (DESIGN section 5).
+    """Whether segments may be folded into the base files here.
 
     Yes outside of git work trees and on the default branch. On other branches, on a detached
     HEAD and during a merge the segments stay, so that two branches never change the same file.

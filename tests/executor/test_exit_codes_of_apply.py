@@ -1,4 +1,4 @@
-"""What the exit code of `apply` says of what was done (DESIGN 10)."""
+"""What the exit code of `apply` says of what was done."""
 
 from __future__ import annotations
 
