@@ -25,6 +25,7 @@ from typing import Any, Final
 from ftspec.actions import Verdict
 from ftspec.diagnostics import FtspecError
 from ftspec.evals.formula import Formula
+from ftspec.printable import printable
 
 _GATE = re.compile(r"(?P<left>[^<>=]+)(?P<op>>=|<=|==|>|<)(?P<right>[^<>=]+?)(?:\s+at\s+p\s*(?P<p>[\d.eE+-]+))?\s*")
 _OPERATORS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
@@ -81,9 +82,9 @@ class Measured:
 
 def parse_gate(text: str) -> Gate:
     """Return the gate of a text (`GateError`)."""
-    match = _GATE.fullmatch(text)
+    match, shown = _GATE.fullmatch(text), printable(text)
     if match is None:
-        raise GateError(f"`{text}` is not a gate", help="write two formulas and one of >= <= > < ==, such as `exact >= base.exact - 0.01`")
+        raise GateError(f"`{shown}` is not a gate", help="write two formulas and one of >= <= > < ==, such as `exact >= base.exact - 0.01`")
     p = None
     if match["p"] is not None:
         try:
@@ -91,12 +92,12 @@ def parse_gate(text: str) -> Gate:
         except ValueError:
             p = -1.0
         if not 0 < p < 0.5:
-            raise GateError(f"`{text}`: p must be above 0 and below 0.5")
+            raise GateError(f"`{shown}`: p must be above 0 and below 0.5")
     gate = Gate(text=text, left=Formula(match["left"].strip()), op=match["op"], right=Formula(match["right"].strip()), p=p)
     if not gate.names:
-        raise GateError(f"`{text}` names no metric")
+        raise GateError(f"`{shown}` names no metric")
     if gate.op == "==" and p is not None:
-        raise GateError(f"`{text}`: equality has no p")
+        raise GateError(f"`{shown}`: equality has no p")
     return gate
 
 

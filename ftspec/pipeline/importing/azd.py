@@ -121,7 +121,8 @@ def _job(path: Path, engine: str, datasets: _Datasets, notes: list[str]) -> Stub
         notes.append(
             f"{shown}: {lost} hyperparameter{' has' if lost == 1 else 's have'} no place in a spec and {'is' if lost == 1 else 'are'} left out"
         )
-    integrations = [one for one in members.get("integrations") or () if isinstance(one, dict)]
+    given = members.get("integrations")
+    integrations = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
     unknown = [one for one in integrations if str(one.get("type")) not in profiles()[ENGINE].integrations]
     notes += [f"{shown}: the engine type `{ENGINE}` does not report to `{printable(str(one.get('type')))}`: left out" for one in unknown]
     integrations = [one for one in integrations if one not in unknown]
