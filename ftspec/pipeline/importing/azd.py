@@ -81,7 +81,7 @@ class _Datasets:
         note = ""
         if written.startswith(_LOCAL):
             places = [base / written.removeprefix(_LOCAL) for base in (folder, self._project.root)]
-            path = self._relative(next((place for place in places if place.is_file()), places[0]))
+            path = self._relative(next((place for place in places if os.path.isfile(place)), places[0]))  # noqa: PTH113 no name is too long for it
         else:
             path, note = f"data/{slug(written)}.jsonl", f"put the rows of the engine's file {written} here"
         if path in self._declared:
