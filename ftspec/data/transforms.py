@@ -116,7 +116,7 @@ def _problem(kind: str, one: Mapping[str, Any]) -> str | None:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**63
 
 
 def _is_share(value: Any, *, most: float) -> bool:
