@@ -121,7 +121,14 @@ def diagnostics() -> Iterator[str]:
     """Yield the page of every code: what, why, how to put it right."""
     yield from ("# Diagnostics", "", NOTE, "")
     yield from ("What `validate`, `plan` and `data check` can say. Errors stop a command, warnings and notes do not.", "")
-    for title, package in (("Specs", "spec"), ("Data", "data"), ("Plans", "planner"), ("State and lockfile", "state"), ("Evals", "evals"), ("Local engines", "pipeline")):
+    for title, package in (
+        ("Specs", "spec"),
+        ("Data", "data"),
+        ("Plans", "planner"),
+        ("State and lockfile", "state"),
+        ("Evals", "evals"),
+        ("Local engines", "pipeline"),
+    ):
         yield from (f"## {title}", "")
         for code, text in sorted(codes_of(package).items()):
             yield from (f"### {code}", "", text.strip(), "")

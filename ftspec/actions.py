@@ -253,7 +253,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def in_doubt(self) -> bool:
         """Whether nobody knows what became of a launch of one of its jobs."""
-        return any(isinstance(action, (KeepJob, WaitJob)) and action.record is not None and action.record.doubtful for action in self.actions)
+        return any(
+            isinstance(action, (KeepJob, WaitJob)) and action.record is not None and action.record.doubtful for action in self.actions
+        )
 
 
 _UNSETTLED = frozenset({Reason.IN_DOUBT, Reason.PARENT_IN_DOUBT})

@@ -16,9 +16,7 @@ ROWS = "".join(
 SPEC = {
     "ftspec": 1,
     "datasets": {"rows": "rows.jsonl", "held": "held.jsonl"},
-    "experiments": {
-        "tone": {"engine": "foundry", "base_model": "an-open-model", "train": "rows", "epochs": 1, "seed": 1, "evals": ["e"]}
-    },
+    "experiments": {"tone": {"engine": "foundry", "base_model": "an-open-model", "train": "rows", "epochs": 1, "seed": 1, "evals": ["e"]}},
     "evals": {
         "e": {
             "dataset": "held",

@@ -141,5 +141,8 @@ def test_jobs_of_several_organizations_live_in_one_state(root, monkeypatch):
         spec(root, server, seeds=(1, 2))
         apply(root)
         found = records(root)
-    assert {address: last.owner for address, last in found.items()} == {"tone/seed=1": "FTSPEC_TEAM_SEARCH", "tone/seed=2": "FTSPEC_TEAM_ADS"}
+    assert {address: last.owner for address, last in found.items()} == {
+        "tone/seed=1": "FTSPEC_TEAM_SEARCH",
+        "tone/seed=2": "FTSPEC_TEAM_ADS",
+    }
     assert [len(account.jobs) for account in server.api.accounts.values()] == [1, 1]
