@@ -8,7 +8,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ftspec.diagnostics import FtspecError
+from ftspec.engines.transport import http_library
 from ftspec.pipeline.interpreters import check_interpreter
+from ftspec.pipeline.local_estimates import measured_jobs
 from ftspec.pipeline.planning import load
 from ftspec.server.inprocess import BASE_URL, engine_app
 
@@ -24,8 +26,7 @@ async def calibrate(
     project: Project, *, engine: str, model: str, rows: int, words: int, say: Callable[[str], None]
 ) -> dict[str, Any] | None:
     """Return what the job measured; `None`: it failed."""
-    import httpx2
-
+    http = http_library()
     entry = load(project).spec.engines.get(engine)
     if entry is None or entry.type != "local":
         raise FtspecError(f"no spec declares a local engine `{engine}`", help="`engines: {local: {type: local, models: {...}}}`")
@@ -38,7 +39,7 @@ async def calibrate(
     ]
     content = "".join(json.dumps(line) + "\n" for line in lines).encode()
     with engine_app(entry, root, folder=project.root) as app:
-        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=BASE_URL, timeout=600) as client:
+        async with http.AsyncClient(transport=http.ASGITransport(app=app), base_url=BASE_URL, timeout=600) as client:
             file = (await client.post("files", files={"file": ("calibration.jsonl", content)}, data={"purpose": "fine-tune"})).json()
             body = {
                 "model": model,
@@ -58,6 +59,4 @@ async def calibrate(
                 await client.delete(f"models/{job['fine_tuned_model'].replace(':', '%3A')}")
     if job["status"] != "succeeded":
         return None
-    measured: list[dict[str, Any]] = [json.loads(line) for line in (root / "measured.jsonl").read_text().splitlines()]
-    of_job = {one["job"]: one for one in measured}
-    return of_job[job["id"]]
+    return next((one for one in measured_jobs(root / "measured.jsonl") if one["job"] == job["id"]), None)

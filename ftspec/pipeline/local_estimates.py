@@ -39,6 +39,7 @@ class _Measured(msgspec.Struct):
     seconds: _Figure
     tokens: _Figure
     memory: _Figure
+    job: str = ""
 
 
 _LONG_ROW = 2.0
@@ -66,7 +67,7 @@ def _line(actions: list[LaunchJob], planned: Planned, entry: EngineEntry, projec
     tokens = [action.cost.tokens for action in actions if action.cost.tokens]
     kind = _KINDS[method] + ("full " if full else "")
     jobs = f"{len(actions)} {kind}job{'s' if len(actions) > 1 else ''} of `{base}`"
-    measured = _measured(project.private / entry.type / "measured.jsonl")
+    measured = measured_jobs(project.private / entry.type / "measured.jsonl")
     shape = _shape(entry, base, project)
     work = Work(
         tokens=max(tokens, default=0),
@@ -104,7 +105,8 @@ def _row_tokens(planned: Planned, actions: list[LaunchJob]) -> float:
     return _LONG_ROW * max(means, default=256.0)
 
 
-def _measured(path: Path) -> list[dict[str, Any]]:
+def measured_jobs(path: Path) -> list[dict[str, Any]]:
+    """Return what workers measured, one job a line; lines that are torn or something else are passed over."""
     found = []
     with contextlib.suppress(OSError):
         for line in read_regular(path).split(b"\n"):

@@ -319,7 +319,7 @@ def _sampled(folder: Path) -> Iterator[Check]:
 @contextmanager
 def _measured(folder: Path) -> Iterator[Check]:
     """Measurements that somebody else wrote are read, or as good as none."""
-    from ftspec.pipeline.local_estimates import _measured as measured
+    from ftspec.pipeline.local_estimates import measured_jobs
     from ftspec.pipeline.measuring import Results
     from ftspec.server.trainers.local.resources import Work, estimate, memory_text, seconds_text
 
@@ -333,7 +333,7 @@ def _measured(folder: Path) -> Iterator[Check]:
             assert all(isinstance(value, float) for value in cells.values())
         (folder / "measured.jsonl").write_bytes(content)
         work = Work(tokens=100.0, row_tokens=10.0)
-        if (found := estimate(work, base="b", shape=None, measured=measured(folder / "measured.jsonl"))) is not None:
+        if (found := estimate(work, base="b", shape=None, measured=measured_jobs(folder / "measured.jsonl"))) is not None:
             shown(seconds_text(*found.seconds), memory_text(*found.memory))
 
     yield check
