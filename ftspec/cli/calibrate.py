@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model")
-@click.option("--engine", default="local", show_default=True, help="Entry of the spec that trains.")
+@click.option("--engine", metavar="NAME", help="Entry of the spec that trains. Default: the local one that has MODEL.")
 @click.option("--rows", type=click.IntRange(8, 10_000), default=64, show_default=True, help="Rows to train on, once.")
 @click.option("--words", type=click.IntRange(8, 10_000), default=120, show_default=True, help="Words of a row.")
 @project_options
-def command(project: Project, *, model: str, engine: str, rows: int, words: int) -> None:
+def command(project: Project, *, model: str, engine: str | None, rows: int, words: int) -> None:
     r"""Train a little on a local base, so that later plans know how long it takes here.
 
     One supervised job of made-up rows, with LoRA, once over; its model is thrown away. Later plans

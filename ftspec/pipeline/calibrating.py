@@ -12,24 +12,24 @@ from ftspec.engines.transport import http_library
 from ftspec.pipeline.interpreters import check_interpreter
 from ftspec.pipeline.local_estimates import measured_jobs
 from ftspec.pipeline.planning import load
+from ftspec.printable import printable
 from ftspec.server.inprocess import BASE_URL, engine_app
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from ftspec.experiment import EngineEntry
     from ftspec.pipeline.project import Project
 
 _TERMINAL = ("succeeded", "failed", "cancelled")
 
 
 async def calibrate(
-    project: Project, *, engine: str, model: str, rows: int, words: int, say: Callable[[str], None]
+    project: Project, *, engine: str | None, model: str, rows: int, words: int, say: Callable[[str], None]
 ) -> dict[str, Any] | None:
-    """Return what the job measured; `None`: it failed."""
+    """Return what the job measured; `None`: it failed. Raises `FtspecError`: no local engine (or several) has that model."""
     http = http_library()
-    entry = load(project).spec.engines.get(engine)
-    if entry is None or entry.type != "local":
-        raise FtspecError(f"no spec declares a local engine `{engine}`", help="`engines: {local: {type: local, models: {...}}}`")
+    entry = _trains(load(project).spec.engines.values(), model=model, engine=engine)
     check_interpreter(entry, root=project.root, environ=os.environ)
     root = project.make_private() / entry.type
     text = "the quick brown fox jumps over the lazy dog near the river bank today"
@@ -60,3 +60,21 @@ async def calibrate(
     if job["status"] != "succeeded":
         return None
     return next((one for one in measured_jobs(root / "measured.jsonl") if one["job"] == job["id"]), None)
+
+
+def _trains(entries: Iterable[EngineEntry], *, model: str, engine: str | None) -> EngineEntry:
+    """Return the one local engine that has the model."""
+    local = [one for one in entries if one.type == "local" and engine in (None, one.name)]
+    found = [one for one in local if model in one.options.get("models", {})]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = " or ".join(f"`--engine {one.name}`" for one in found)
+        raise FtspecError(f"more than one local engine has a model `{printable(model)}`", help=f"name one: {names}")
+    known = sorted(name for one in local for name in one.options.get("models", {}))
+    raise FtspecError(
+        f"no local engine {f'`{printable(engine)}` ' if engine else ''}of the spec has a model `{printable(model)}`",
+        help=f"known models: {', '.join(known)}"
+        if known
+        else f"declare it: `engines: {{local: {{type: local, models: {{{printable(model)}: FOLDER}}}}}}`",
+    )
