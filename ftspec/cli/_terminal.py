@@ -9,6 +9,7 @@ Files and pipes are written to as ever: what cannot be written there is an error
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -26,20 +27,26 @@ class Terminal:
 
     def write(self, text: str) -> int:
         """Write, if anybody is there."""
-        try:
-            return self._stream.write(text)
-        except OSError as error:
-            if error.errno != errno.EIO:
-                raise
-            return len(text)
+        with self._may_be_gone():
+            self._stream.write(text)
+        return len(text)
 
     def flush(self) -> None:
         """Flush, if anybody is there."""
-        try:
+        with self._may_be_gone():
             self._stream.flush()
+
+    @contextmanager
+    def _may_be_gone(self) -> Iterator[None]:
+        """Let the rest go nowhere once the terminal is gone, also what Python flushes as it ends (else it exits with 120)."""
+        try:
+            yield
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -55,4 +62,7 @@ def outlived() -> Iterator[None]:
     try:
         yield
     finally:
+        for written in (sys.stdout, sys.stderr):
+            if isinstance(written, Terminal):
+                written.flush()
         sys.stdout, sys.stderr = before
