@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from click.testing import CliRunner
 
+from ftspec.cli import group
 from ftspec.diagnostics import FtspecError
 from ftspec.pipeline.base_files import examine, folder_of, shape_of
 from ftspec.pipeline.local_notes import local_notes
@@ -89,6 +91,16 @@ def test_rows_that_the_template_cannot_render_are_named(base, planned):
         "base-lacks: the chat template of `small` cannot render tools (t.jsonl:4)",
     ]
     assert planned([[ASK, ANSWER], [ASK, ANSWER, ASK, ANSWER]])[1] == []
+
+
+def test_data_check_names_them_too(base, planned, tmp_path):
+    """Who checks the data before planning sees the same rows."""
+    base("small", STRICT)
+    planned([[SYSTEM, ASK, ANSWER]])
+    checked = CliRunner().invoke(group, ["data", "check", "-C", str(tmp_path)])
+    assert checked.exit_code == 1
+    assert "base-lacks" in checked.output
+    assert "cannot render a system message" in checked.output
 
 
 def test_a_template_that_shows_only_the_last_answer_takes_rows_with_one(base, planned):

@@ -78,7 +78,7 @@ def command(  # noqa: PLR0913 one for each option
     from ftspec.data.rows import BadFile
 
     try:
-        found, lines = _check(chosen, engine=engine, method=method, safety=safety, leakage=leakage)
+        found, lines = _check(chosen, project, engine=engine, method=method, safety=safety, leakage=leakage)
         if chosen.spec is not None and engine is None and not has_errors(found):
             for tried in _tried(chosen, allow_code=allow_code):
                 found += tried.diagnostics
@@ -92,21 +92,25 @@ def command(  # noqa: PLR0913 one for each option
         _console.stop(1)
 
 
-def _check(chosen: Targets, *, engine: str | None, method: str | None, safety: bool, leakage: bool) -> tuple[list[Diagnostic], list[str]]:
+def _check(
+    chosen: Targets, project: Project, *, engine: str | None, method: str | None, safety: bool, leakage: bool
+) -> tuple[list[Diagnostic], list[str]]:
     """Return everything that is wrong, and a line about each dataset."""
     from ftspec.data import uses
     from ftspec.data.audit import audit, over_context
     from ftspec.data.limits import setting_for
     from ftspec.data.onepass import facts_of
+    from ftspec.pipeline.local_bases import Bases, bases_of
 
     profile = _profile(chosen, engine)
+    bases = bases_of(chosen.spec, project) if chosen.spec is not None and engine is None else Bases()
     found: list[Diagnostic] = []
     lines: list[str] = []
     facts: dict[str, DatasetFacts] = {}
     for dataset in chosen.datasets:
         spec = chosen.spec if chosen.spec is not None and dataset.name in chosen.spec.datasets and engine is None else None
         setting = (
-            uses.setting_of(spec, dataset.name, chosen.profiles, safety=safety)
+            uses.setting_of(spec, dataset.name, chosen.profiles, safety=safety, lacks=bases.lacks(dataset.name))
             if spec
             else setting_for(profile, method=method, safety=safety)
         )
