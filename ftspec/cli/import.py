@@ -239,7 +239,7 @@ def _generate(project: Project, ids: Sequence[str], engine: str | None, download
         return
     _write(project, described.stub, output)
     _console.talk("\nWith that spec in place, these record the jobs:\n")
-    for line in described.commands:
+    for line in sorted(described.commands):
         _console.talk(f"    {printable(line)}")
 
 
