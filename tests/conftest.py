@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -48,3 +49,27 @@ def no_ambient_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("OPENAI_", "FTSPEC_", "AZURE_", "NEBIUS_", "AWS_BEARER")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Return a function that keeps a figure of this test for the end of the run: campaigns say how much they tried."""
+
+    def keep(what: str) -> None:
+        request.node.user_properties.append(("figure", what))
+
+    return keep
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the figures of all campaigns; here, because the process that prints under `-n` loads no other conftest."""
+    lines = {
+        f"{report.nodeid.rpartition('::')[2]}: {what}"
+        for report in terminalreporter.stats.get("passed", [])
+        for name, what in report.user_properties
+        if name == "figure"
+    }
+    if lines:
+        terminalreporter.section("figures of the campaigns")
+        for line in sorted(lines):
+            terminalreporter.line(line)
