@@ -73,11 +73,11 @@ def setting_of(
 def formats_of(spec: Spec, name: str, profiles: Mapping[str, Profile]) -> set[str]:
     """Return the formats that the methods of a dataset's jobs want."""
     found = set()
-    for job in spec.jobs:
-        entry = spec.engines.get(job.engine)
-        if name not in {dataset_of(ref) for ref in (job.train, job.validation) if ref} or entry is None or entry.type not in profiles:
+    for train, validation, engine, name_of_method in {(job.train, job.validation, job.engine, job.method) for job in spec.jobs}:
+        entry = spec.engines.get(engine)
+        if name not in {dataset_of(ref) for ref in (train, validation) if ref} or entry is None or entry.type not in profiles:
             continue
-        if (method := profiles[entry.type].methods.get(job.method)) is not None:
+        if (method := profiles[entry.type].methods.get(name_of_method)) is not None:
             found.add(str(method.dataset_format))
     return found
 
@@ -90,11 +90,12 @@ def tokenizer_of(spec: Spec, name: str, profiles: Mapping[str, Profile]) -> str:
 def spec_limits(spec: Spec, facts: Mapping[str, DatasetFacts], profiles: Mapping[str, Profile]) -> list[Diagnostic]:
     """Return what the engines of a spec do not take about the datasets of its jobs."""
     found: dict[Diagnostic, None] = {}
-    for job in spec.jobs:
-        entry = spec.engines.get(job.engine)
+    # Jobs of a grid differ in other things; in the order of the spec.
+    for train, validation, engine, name in dict.fromkeys((job.train, job.validation, job.engine, job.method) for job in spec.jobs):
+        entry = spec.engines.get(engine)
         profile = profiles.get(entry.type) if entry is not None else None
-        method = profile.methods.get(job.method) if profile is not None else None
-        for ref, use in ((job.train, "train"), (job.validation, "validation")):
+        method = profile.methods.get(name) if profile is not None else None
+        for ref, use in ((train, "train"), (validation, "validation")):
             if ref is not None and ref in facts:
                 dataset = spec.datasets.get(dataset_of(ref))
                 told = limits(
@@ -102,7 +103,7 @@ def spec_limits(spec: Spec, facts: Mapping[str, DatasetFacts], profiles: Mapping
                     profile,
                     use=use,
                     wanted_format=method.dataset_format if method is not None else None,
-                    engine=job.engine,
+                    engine=engine,
                     at=dataset.path_at if dataset is not None else None,
                 )
                 found.update(dict.fromkeys(told))

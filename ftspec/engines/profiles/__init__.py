@@ -27,8 +27,16 @@ GROUP = "ftspec.engines"
 class Profiles(Mapping[str, Profile]):
     """Engine types to profiles, each loaded at first use."""
 
+    def __init__(self) -> None:
+        self._loaded: dict[str, Profile] = {}
+
     def __getitem__(self, name: str) -> Profile:
         """Return the profile of an engine type, or raise `KeyError`."""
+        if name not in self._loaded:  # every job of a grid asks
+            self._loaded[name] = self._load(name)
+        return self._loaded[name]
+
+    def _load(self, name: str) -> Profile:
         if name in self._shipped:
             profile: Profile = import_module(self._shipped[name]).profile
             return profile
