@@ -207,13 +207,15 @@ def _in_sections(jobs: Sequence[ReportJob], spent: Sequence[Spent]) -> tuple[Spe
 
 
 def _spent_on_training(jobs: Sequence[ReportJob]) -> Iterator[Spent]:
-    """Yield what all attempts cost; an attempt that was refused, or never was, cost nothing."""
-    groups: dict[tuple[str, str, bool], list[Attempt]] = {}
+    """Yield what all attempts cost; one that was refused, or never was, cost nothing, and a job that merged clones know by two costs once."""
+    groups: dict[tuple[str, str, bool], dict[object, Attempt]] = {}
     for one in jobs:
         for attempt in one.record.attempts if one.record is not None else ():
             if attempt.status not in (JobStatus.REFUSED, JobStatus.ABSENT):
-                groups.setdefault((one.job.engine, attempt.currency or "USD", one.simulated), []).append(attempt)
-    for (engine, currency, simulated), attempts in groups.items():
+                group = groups.setdefault((one.job.engine, attempt.currency or "USD", one.simulated), {})
+                group[attempt.engine_job_id or (one.job.address, attempt.number)] = attempt
+    for (engine, currency, simulated), bought in groups.items():
+        attempts = list(bought.values())
         estimates = [attempt.estimated_cost for attempt in attempts if attempt.estimated_cost is not None]
         costs = [attempt.cost for attempt in attempts if attempt.cost is not None]
         complete = len(estimates) == len(attempts)

@@ -71,16 +71,16 @@ def _days(launches: int, per_day: int | None, used: int) -> int:
 
 
 def launch_times(state: State, scope: str, *, since: dt.datetime) -> list[dt.datetime]:
-    """Return when jobs were bought in a scope after `since`, oldest first."""
-    times = []
+    """Return when jobs were bought in a scope after `since`, oldest first; one that merged clones know by two attempts counts once."""
+    times: dict[object, dt.datetime] = {}
     for record in state.jobs.values():
         if record.scope != scope:
             continue
         for attempt in record.attempts:
             at = attempt.created_at or attempt.intent_at
             if attempt.status.bought and at and (when := dt.datetime.fromisoformat(at)) > since:
-                times.append(when)
-    return sorted(times)
+                times[attempt.engine_job_id or (record.key, attempt.number)] = when
+    return sorted(times.values())
 
 
 def _rfc3339(when: dt.datetime) -> str:

@@ -204,6 +204,17 @@ def test_every_attempt_costs_what_it_cost(root):
     assert [(each.count, each.low, each.high, each.actual, each.unknown) for each in spent] == [(3, 3.0, 6.0, 1.75, 1)]
 
 
+def test_a_job_that_two_clones_recorded_as_two_attempts_costs_once(root):
+    """One clone was refused before it adopted what the other bought: two attempts, one job, one price."""
+    wanted, state, one = hosted(root, cost=1.5, estimated_cost=(1.0, 2.0))
+    record = state.jobs[one.key]
+    twice = Attempt(number=2, status=record.last.status, engine_job_id=record.last.engine_job_id, cost=1.5, estimated_cost=(1.0, 2.0))
+    record = RecordedJob(key=one.key, address="hosted", engine="openai", scope=record.scope, attempts=(record.last, twice))
+    assert record.last.engine_job_id is not None
+    spent = collect(wanted, State(jobs={one.key: record}), offline=True).spent
+    assert [(each.count, each.low, each.high, each.actual, each.unknown) for each in spent] == [(1, 1.0, 2.0, 1.5, 0)]
+
+
 def test_models_of_simulated_engines_are_compared_among_themselves(root):
     """A hosted model's run is in a table of its own, and the sandbox's tables stay what they were."""
     from ftspec.pipeline.evaluating import eval_keys
