@@ -179,6 +179,9 @@ def _bought_in_vain(loaded: Loaded, watch: Watch) -> list[Diagnostic]:
         return [*found, *(one for tried in try_graders(spec, where, quick=True, cache=cache) for one in tried.diagnostics)]
     except BadFile as problem:
         raise FtspecError(f"the datasets cannot be compared: {problem.message}", help="let the writer finish, then try again") from None
+    finally:
+        if cache is not None:
+            cache.close()
 
 
 def digest_all(loaded: Loaded, *, watch: Watch = unwatched) -> tuple[dict[str, DatasetFacts], list[Diagnostic]]:
