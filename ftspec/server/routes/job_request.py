@@ -7,9 +7,9 @@ that is the trainer's word (`Trainer.check`).
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field, PlainValidator, field_validator
 
@@ -22,18 +22,20 @@ if TYPE_CHECKING:
     from ftspec.server.trainers.base import Method
 
 MAX_SEED = 2**31 - 1
+_LARGEST: Final = sys.float_info.max
+"""A whole number above it is none that a trainer could reckon with; NaN and infinity are not below it."""
 
 
-def _auto_or(low: float, high: float = math.inf, *, whole: bool = False, above: bool = False) -> Any:
+def _auto_or(low: float, high: float = _LARGEST, *, whole: bool = False, above: bool = False) -> Any:
     """Return the type of a hyperparameter: "auto", or a number within the bounds (`above`: without the lower one)."""
     kind = "a whole number" if whole else "a number"
     bounds = f"above {low:g}" if above else f"of at least {low:g}"
-    bounds += f" and at most {high:g}" if math.isfinite(high) else ""
+    bounds += f" and at most {high:g}" if high < _LARGEST else ""
 
     def validate(value: Any) -> Any:
         if value == "auto":
             return value
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or (whole and not isinstance(value, int)) or not low <= value <= high or (above and value == low):
             msg = f'expected "auto" or {kind} {bounds}'
             raise ValueError(msg)

@@ -108,7 +108,7 @@ def _whole(low: int, high: float = math.inf) -> Any:
 
 def _number(*, low: float = -math.inf, above: float = -math.inf, high: float = math.inf, below: float = math.inf) -> Any:
     def accepts(value: Any) -> bool:
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
         return bool(number and value >= low and value > above and value <= high and value < below)
 
     return accepts
