@@ -649,6 +649,21 @@ class TestCollecting:
         assert {part: path.name for part, path in outcome.files.items()} == {"train": "out.train.jsonl", "test": "out.test.jsonl"}
         assert len((folder.root / "out.train.jsonl").read_text().splitlines()) == 2
 
+    def test_parts_that_one_file_name_stands_for_are_one(self, folder):
+        """A part's name is foreign: it leads to no other folder, is cut where a file's name ends, and loses no row."""
+        outcome, _ = self.collected(folder, self.call("1", part="../a"), self.call("2", part="___a"), self.call("3", part="x" * 5000))
+        assert [(path.name, len(path.read_text().splitlines())) for path in outcome.files.values()] == [
+            ("out.___a.jsonl", 2),
+            (f"out.{'x' * 40}.jsonl", 1),
+        ]
+        assert outcome.rows == {"___a": 2, "x" * 40: 1}
+
+    def test_a_name_of_every_row_is_no_part(self, folder):
+        """A field that differs in every row would make a file of each: it is refused, and nothing is left behind."""
+        with pytest.raises(FtspecError, match="more than 20 parts"):
+            self.collected(folder, *(self.call(str(number), part=str(number)) for number in range(21)))
+        assert not list(folder.root.glob("out*"))
+
     def test_a_part_cannot_name_a_path(self, folder):
         """What a foreign file calls a split is made harmless before it names a file."""
         outcome, _ = self.collected(folder, self.call("1", part="../../etc/x"))

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from ftspec.data.importers.where import Test
 
 FORMAT_VERSION = 1
+_LONGEST_PART = 40
+_MOST_PARTS = 20
+"""Each part is a file; exports know train, test and validation."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,7 +78,7 @@ def collect_calls(calls: Iterable[Call | Skipped], wish: Wish, *, provenance: Ma
                 outcome.skipped["there already"] += 1
                 continue
             seen.add(key)
-            part = (one.part or "") if isinstance(one, Call) else ""
+            part = _named((one.part or "") if isinstance(one, Call) else "")
             writers.write(part, row, canonical)
             outcome.kept += 1
             outcome.rows[part] += 1
@@ -142,6 +145,8 @@ class _Writers:
 
     def write(self, part: str, row: dict[str, Any], canonical: bytes) -> None:
         if part not in self._open:
+            if len(self._open) >= _MOST_PARTS:
+                raise FtspecError(f"the records name more than {_MOST_PARTS} parts", help="split them afterwards: `ftspec data split`")
             path = self._target(part)
             if path.exists() and not self._wish.force:
                 raise FtspecError(
@@ -166,8 +171,12 @@ class _Writers:
 
     def _target(self, part: str) -> Path:
         output = self._wish.output
-        named = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in part)
-        return output.with_name(f"{output.stem}.{named}{output.suffix}") if named else output
+        return output.with_name(f"{output.stem}.{part}{output.suffix}") if part else output
+
+
+def _named(part: str) -> str:
+    """Return the name of a part as a file's name can hold it: parts that read alike there are one."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in part[:_LONGEST_PART])
 
 
 def _write_provenance(wish: Wish, outcome: Outcome, provenance: Mapping[str, Any]) -> None:
