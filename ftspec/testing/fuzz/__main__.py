@@ -2,7 +2,7 @@
 
 With atheris (`pip install atheris`) inputs are guided by what they cover; without it they are seeded
 mutations of valid inputs, and the table says so. Each target runs in a process of its own, with a
-limit on memory and on the time of an input. One line a target: runs, seconds, what was covered by
+limit on memory and on the time of an input. `--sweep` leaves nothing to chance (`sweep.py`). One line a target: runs, seconds, what was covered by
 the seeds and in the end, findings; each finding is written to `--findings`, the smallest input of
 each. `--replay FILE TARGET` runs one input and shows the traceback.
 """
@@ -18,11 +18,13 @@ import tempfile
 import time
 from collections.abc import Iterable
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
 from ftspec.testing.fuzz.mutate import mutated
+from ftspec.testing.fuzz.sweep import swept
 from ftspec.testing.fuzz.target import SECONDS, Check, Finding, Target, all_targets, finding
 
 MEBIBYTES: Final = 1500
@@ -82,6 +84,14 @@ def by_seeds(record: Recorder, target: Target, seeds: list[bytes], options: argp
     sys.stderr.write(f"#{done} DONE mutations\n")
 
 
+def by_sweep(record: Recorder, target: Target, options: argparse.Namespace) -> None:
+    """Run what the sweep makes of the valid inputs: all of it, or one in so many."""
+    done = 0
+    for done, content in enumerate(islice(swept(target.seeds, target.form), 0, None, options.one_in), start=1):  # noqa: B007 told afterwards
+        record(content)
+    sys.stderr.write(f"#{done} DONE sweep\n")
+
+
 def guided(record: Recorder, target: Target, seeds: list[bytes], options: argparse.Namespace) -> None:
     """Let atheris choose inputs by what they cover. Does not return: libFuzzer ends the process."""
     import atheris
@@ -120,7 +130,9 @@ def alone(name: str, options: argparse.Namespace) -> None:
         seeds = seeds_of(target, options.corpus)
         for content in seeds:
             record(content)
-        if options.guided:
+        if options.sweep:
+            by_sweep(record, target, options)
+        elif options.guided:
             guided(record, target, seeds, options)
         else:
             by_seeds(record, target, seeds, options)
@@ -190,12 +202,14 @@ def main() -> None:
     parser.add_argument("--findings", type=Path, default=Path(tempfile.gettempdir(), "ftspec-fuzz"), metavar="DIR")
     parser.add_argument("--corpus", type=Path, default=CORPUS, metavar="DIR", help="inputs that were found before")
     parser.add_argument("--mutate", action="store_true", help="seeded mutation, even where atheris is installed")
+    parser.add_argument("--sweep", action="store_true", help="every hostile value in every place of the valid inputs, without chance")
+    parser.add_argument("--one-in", type=int, default=1, metavar="N", help="of what the sweep makes, run one in N")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="run this input and show what happens")
     parser.add_argument("--list", action="store_true", help="show the names of the targets")
     parser.add_argument("--alone", metavar="TARGET", help=argparse.SUPPRESS)
     parser.add_argument("--scratch", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    options.guided = not options.mutate and find_spec("atheris") is not None
+    options.guided = not (options.mutate or options.sweep) and find_spec("atheris") is not None
     options.findings.mkdir(parents=True, exist_ok=True)
     targets = all_targets() if not options.alone else {}
     if options.list:
@@ -209,7 +223,7 @@ def main() -> None:
     else:
         if unknown := [name for name in options.target if name not in targets]:
             parser.error(f"no target {', '.join(unknown)}; `--list` shows them")
-        if not options.guided:
+        if not (options.guided or options.sweep):
             sys.stderr.write("atheris is not used: seeded mutations, nothing measures what they cover\n")
         sys.exit(1 if campaign(options.target or targets, options) else 0)
 
