@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftspec.diagnostics import FtspecError
 from ftspec.pipeline.evaluating import Evaluator, base_identity, eval_keys
+from ftspec.planner.selectors import UnknownSelector, select
 
 if TYPE_CHECKING:
     from ftspec.actions import RunEval
@@ -72,15 +73,15 @@ class _Asked:
 
 
 def _asked(wanted: Wanted, state: State, question: Question, evals: Sequence[DesiredEval]) -> Iterator[tuple[DesiredEval, _Asked]]:
-    from ftspec.planner.selectors import select
-
     by_address = {one.job.address: one for one in wanted.jobs}
     chosen: set[str] = set(by_address) if not question.models else set()
     names: list[str] = []
     for text in question.models:
         try:
             chosen |= select([text], wanted.jobs, state)
-        except FtspecError:
+        except UnknownSelector as error:
+            if question.engine is None:
+                _refuse_slips(text, wanted.spec, state, error)
             names.append(text)
     for name in names:
         for one in evals:
@@ -91,6 +92,17 @@ def _asked(wanted: Wanted, state: State, question: Question, evals: Sequence[Des
             if question.evals or question.models or one.name in job.job.evals:
                 for asked in _of_job(job, one, state, question):
                     yield one, asked
+
+
+def _refuse_slips(text: str, spec: Spec, state: State, error: UnknownSelector) -> None:
+    """Raise what is said of a selector of nothing, unless it is a model's name: one that is known, or one that resembles no job."""
+    models = {job.base_model for job in spec.jobs} | {record.model for record in state.jobs.values()}
+    if text in models or text.startswith("ft:"):
+        return
+    if text in spec.evals:
+        raise FtspecError(f"`{text}` is an eval, and no job", help=f"to run it on every model: `ftspec eval --eval {text}`")
+    if error.help is not None:
+        raise UnknownSelector(error.message, help=f"{error.help} (a model of that name: add `--engine NAME`)")
 
 
 def _by_name(spec: Spec, name: str, engine: str | None) -> _Asked:

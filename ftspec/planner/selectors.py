@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 STATUSES = (*(status.value for status in JobStatus), "in-doubt", "new")
 _KEY = re.compile(r"[0-9a-f]{6,64}\Z")
 _LONGEST_GLOB = 1000
+_FEW = 12
+"""So many known names are listed where none resembles what was typed."""
 
 
 class UnknownSelector(FtspecError):
@@ -220,7 +222,7 @@ def _unknown(expression: str, why: str, value: str, known: Sequence[str], *, pre
     import difflib
 
     near = difflib.get_close_matches(value, known[:20_000], n=1, cutoff=0.5)
-    return UnknownSelector(
-        f"`{printable(expression)}` selects nothing: {why}",
-        help=f"did you mean `{printable(prefix + near[0])}`?" if near else None,
-    )
+    help_ = f"did you mean `{printable(prefix + near[0])}`?" if near else None
+    if help_ is None and prefix and 0 < len(known) <= _FEW:
+        help_ = "there are: " + ", ".join(f"`{printable(one)}`" for one in known)
+    return UnknownSelector(f"`{printable(expression)}` selects nothing: {why}", help=help_)
