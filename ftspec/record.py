@@ -11,7 +11,7 @@ No API key, header, prompt or completion is ever part of a record.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeAlias
 
@@ -207,6 +207,21 @@ class RecordedJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     def doubtful(self) -> bool:
         """Whether any launch of it may or may not have become a job, be it beside the one that is shown."""
         return self.in_doubt or bool(self.open)
+
+
+def purchases(records: Iterable[RecordedJob]) -> list[tuple[RecordedJob, Attempt]]:
+    """Return the attempts that cost something, or may have: those neither refused nor proven absent.
+
+    A job of an engine that is known by two attempts (one clone was refused before it adopted what
+    another had bought) counts once, as the later one tells it.
+    """
+    found: dict[tuple[str, object], tuple[RecordedJob, Attempt]] = {}
+    for record in records:
+        for attempt in record.attempts:
+            if attempt.status not in (JobStatus.REFUSED, JobStatus.ABSENT):
+                job = (record.scope, attempt.engine_job_id) if attempt.engine_job_id else (record.key, attempt.number)
+                found[job] = record, attempt
+    return list(found.values())
 
 
 class RecordedFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -233,6 +233,8 @@ def _dates(about: str, profile: Profile, now: dt.datetime) -> Iterator[Finding]:
 
 
 def _limits(about: str, entry: EngineEntry, state: State | None, now: dt.datetime) -> Iterator[Finding]:
+    from ftspec.planner.quota import launch_times
+
     limits = entry.limits
     said = [
         *([f"{limits.max_running} at once"] if limits.max_running is not None else []),
@@ -243,8 +245,7 @@ def _limits(about: str, entry: EngineEntry, state: State | None, now: dt.datetim
         return
     records = [record for record in state.jobs.values() if record.scope == entry.scope]
     running = sum(record.status.bought and not record.status.terminal for record in records)
-    since = (now - _DAY).isoformat()
-    launched = sum((attempt.created_at or "") > since for record in records for attempt in record.attempts if attempt.status.bought)
+    launched = len(launch_times(state, entry.scope, since=now - _DAY))
     yield Finding(level=Level.OK, about=about, message=f"limits: {', '.join(said)}; {running} running, {launched} launched in the last day")
 
 

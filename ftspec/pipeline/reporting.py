@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ftspec.engines.result_csv import number
-from ftspec.record import Attempt, JobStatus
+from ftspec.record import Attempt, purchases
 from ftspec.render.report.values import Curves, Data, EvalRow, EvalSetup, EvalTable, Flipped, FlippedExample, Report, ReportJob, Spent
 
 if TYPE_CHECKING:
@@ -207,15 +207,13 @@ def _in_sections(jobs: Sequence[ReportJob], spent: Sequence[Spent]) -> tuple[Spe
 
 
 def _spent_on_training(jobs: Sequence[ReportJob]) -> Iterator[Spent]:
-    """Yield what all attempts cost; one that was refused, or never was, cost nothing, and a job that merged clones know by two costs once."""
-    groups: dict[tuple[str, str, bool], dict[object, Attempt]] = {}
-    for one in jobs:
-        for attempt in one.record.attempts if one.record is not None else ():
-            if attempt.status not in (JobStatus.REFUSED, JobStatus.ABSENT):
-                group = groups.setdefault((one.job.engine, attempt.currency or "USD", one.simulated), {})
-                group[attempt.engine_job_id or (one.job.address, attempt.number)] = attempt
-    for (engine, currency, simulated), bought in groups.items():
-        attempts = list(bought.values())
+    """Yield what all attempts cost, engine by engine."""
+    by_key = {one.key: one for one in jobs}
+    groups: dict[tuple[str, str, bool], list[Attempt]] = {}
+    for record, attempt in purchases(one.record for one in jobs if one.record is not None):
+        one = by_key[record.key]
+        groups.setdefault((one.job.engine, attempt.currency or "USD", one.simulated), []).append(attempt)
+    for (engine, currency, simulated), attempts in groups.items():
         estimates = [attempt.estimated_cost for attempt in attempts if attempt.estimated_cost is not None]
         costs = [attempt.cost for attempt in attempts if attempt.cost is not None]
         complete = len(estimates) == len(attempts)

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ftspec.actions import LaunchJob, Quota
+from ftspec.record import purchases
 
 if TYPE_CHECKING:
     from ftspec.experiment import Spec
@@ -71,16 +72,10 @@ def _days(launches: int, per_day: int | None, used: int) -> int:
 
 
 def launch_times(state: State, scope: str, *, since: dt.datetime) -> list[dt.datetime]:
-    """Return when jobs were bought in a scope after `since`, oldest first; one that merged clones know by two attempts counts once."""
-    times: dict[object, dt.datetime] = {}
-    for record in state.jobs.values():
-        if record.scope != scope:
-            continue
-        for attempt in record.attempts:
-            at = attempt.created_at or attempt.intent_at
-            if attempt.status.bought and at and (when := dt.datetime.fromisoformat(at)) > since:
-                times[attempt.engine_job_id or (record.key, attempt.number)] = when
-    return sorted(times.values())
+    """Return when jobs were bought in a scope after `since`, oldest first."""
+    bought = purchases(record for record in state.jobs.values() if record.scope == scope)
+    said = (attempt.created_at or attempt.intent_at for _, attempt in bought if attempt.status.bought)
+    return sorted(when for at in said if at and (when := dt.datetime.fromisoformat(at)) > since)
 
 
 def _rfc3339(when: dt.datetime) -> str:

@@ -14,7 +14,7 @@ from ftspec.planner.cost import known_part, total, training_cost
 from ftspec.planner.prices import InvalidPrices, Price, price_table
 from ftspec.planner.pricing import cost_of
 from ftspec.profile import BaseModel, Profile
-from ftspec.record import State
+from ftspec.record import Attempt, JobStatus, RecordedJob, State, purchases
 
 HOSTED = Profile(name="hosted", title="Hosted", methods={})
 FREE = Profile(name="sandbox", title="Sandbox", methods={}, free=True)
@@ -261,6 +261,16 @@ def test_launches_of_the_last_24_hours_take_slots(world):
     (quota,) = limited(world, State(jobs=jobs), per_day=2)
     assert (quota.used_today, quota.next_slot_at) == (3, "2026-11-21T01:00:05Z")
     assert quota.days == 7
+
+
+def test_a_job_that_two_attempts_know_takes_one_slot(world):
+    """One clone was refused before it adopted what another had bought: two attempts, one job; a refused one took no slot."""
+    bought = Attempt(number=1, status=JobStatus.RUNNING, engine_job_id="ftjob-1", created_at="2026-11-20T11:00:00Z")
+    again = Attempt(number=2, status=JobStatus.SUCCEEDED, engine_job_id="ftjob-1", created_at="2026-11-20T11:00:00Z")
+    refused = Attempt(number=3, status=JobStatus.REFUSED, created_at="2026-11-20T11:30:00Z")
+    record = RecordedJob(key="k", address="old", engine="hosted", scope="hosted", attempts=(bought, again, refused))
+    assert purchases([record]) == [(record, again)]
+    assert limited(world, State(jobs={"k": record}), per_day=2)[0].used_today == 1
 
 
 def test_an_engine_without_limits_or_launches_has_no_quota(world):
