@@ -7,6 +7,7 @@ commands through the entry point group `ftspec.commands`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,43 @@ from ftspec import __version__
 
 _FOLDER = Path(__file__).parent
 GROUP = "ftspec.commands"
+ELSEWHERE = {
+    "build": "apply",
+    "check": "validate",
+    "create": "apply",
+    "destroy": "state rm",
+    "diff": "plan",
+    "evaluate": "eval",
+    "format": "fmt",
+    "jobs": "status",
+    "launch": "apply",
+    "lint": "validate",
+    "list": "status",
+    "log": "events",
+    "logs": "events",
+    "ls": "status",
+    "new": "init",
+    "output": "models",
+    "refresh": "status",
+    "retry": "apply --retry-failed",
+    "rm": "state rm",
+    "run": "apply",
+    "show": "state show",
+    "stat": "status",
+    "test": "eval",
+    "train": "apply",
+    "version": "--version",
+    "wait": "apply",
+    "watch": "status --watch",
+}
+"""What other tools call it, and what it is here."""
 
 
 class CorrectingGroup(click.Group):
     """A group that says which command was probably meant."""
+
+    others: Mapping[str, str] = {}
+    """Names that other tools have for commands of this group."""
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, and say which one was probably meant when there is none."""
@@ -27,8 +61,8 @@ class CorrectingGroup(click.Group):
         if self.get_command(ctx, name) is None and not name.startswith("-"):
             from difflib import get_close_matches
 
-            close = get_close_matches(name, self.list_commands(ctx), n=1)
-            hint = f" Did you mean `{close[0]}`?" if close else ""
+            meant = self.others.get(name) or next(iter(get_close_matches(name, self.list_commands(ctx), n=1)), None)
+            hint = f" Did you mean `{ctx.command_path} {meant}`?" if meant else ""
             ctx.fail(f"There is no command `{name}`.{hint}")
         return super().resolve_command(ctx, args)
 
@@ -38,6 +72,15 @@ class LazyGroup(CorrectingGroup):
 
     folder = _FOLDER
     package = __name__
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Say where the options of commands go when one stands before its command, as in `git -C DIR log`."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.option_name not in {"-C", "-f", "--file", "--var", "--state", "--data-root"}:
+                raise
+            return ctx.fail(f"`{error.option_name}` goes after the command: `{ctx.command_path} plan {error.option_name} ...`")
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 click's signature
         """Return the names of all commands."""
@@ -90,7 +133,7 @@ def _first_line(path: Path) -> str:
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
-@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
 def group() -> None:
     r"""Terraform for fine-tuning experiments.
 
@@ -105,3 +148,4 @@ def group() -> None:
 
 
 _with_blocks(group)
+group.others = ELSEWHERE

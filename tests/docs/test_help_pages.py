@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from ftspec.cli import group
+from ftspec.cli import ELSEWHERE, group
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,3 +70,10 @@ def test_what_commands_print_fits_eighty_columns(page):
         elif inside and not shown and len(line) > 80:
             wide.append(line)
     assert wide == []
+
+
+def test_words_of_other_tools_lead_to_commands_that_exist():
+    """A hint names a command, and its word is no command itself."""
+    for word, meant in ELSEWHERE.items():
+        assert word not in group.list_commands(PAGES["ftspec"])
+        assert meant.startswith("--") or group.get_command(PAGES["ftspec"], meant.split()[0]) is not None, word
