@@ -31,13 +31,16 @@ EVIL = "https://evil.example/v1"
 MODEL = "gpt-4.1-mini-2025-04-14"
 
 
+KNOCK = b"is anybody before me?"
+
+
 class Thief:
-    """Counts what arrives."""
+    """Counts what arrives, one visitor after the other."""
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self.listener.getsockname()[1]
-        self.heard: list[bytes] = []
+        self._heard: list[bytes] = []
         self.thread = threading.Thread(target=self._listen, daemon=True)
         self.thread.start()
 
@@ -47,12 +50,20 @@ class Thief:
                 connection, _ = self.listener.accept()
             except OSError:
                 return
-            self.heard.append(b"")
+            self._heard.append(b"")
             with connection:
                 connection.settimeout(1)
                 with contextlib.suppress(OSError):
-                    self.heard[-1] = connection.recv(65536)
+                    self._heard[-1] = connection.recv(65536)
                     connection.sendall(b"HTTP/1.1 401 no\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+
+    @property
+    def heard(self) -> list[bytes]:
+        """What everybody said who came before now: he hears them in order, so they were heard when we are."""
+        with socket.create_connection(("127.0.0.1", self.port)) as visit:
+            visit.sendall(KNOCK)
+            assert visit.recv(1), "the thief has gone"
+        return [one for one in self._heard if one != KNOCK]
 
     def close(self) -> None:
         """Stop listening."""
