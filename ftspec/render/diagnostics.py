@@ -58,14 +58,21 @@ def _lines(one: Diagnostic, style: Style, width: int | None) -> list[str]:
     for label, place in one.also:
         lines += _place(place, gutter, printable(label), style, "note", width)
     if one.count > 1:
-        others = [printable(str(place)) for place in one.places if place != one.at]
-        where = f", also at {', '.join(others)}" if others else ""
+        others = [place for place in one.places if place != one.at]
+        where = f", also {_elsewhere(others, one.at)}" if others else ""
         rest = one.count - 1 - len(others)
         more = f" and {rest:,} more" if others and rest > 0 else ""
         lines.append(_note(gutter, "note", f"seen {one.count:,} times{where}{more}", style, width))
     if one.help:
         lines.append(_note(gutter, "help", printable(one.help, newlines=True), style, width))
     return lines
+
+
+def _elsewhere(places: Sequence[Place], first: Place | None) -> str:
+    """Return where else a problem is: in lines of the file that was named already, or at places of their own."""
+    if first is not None and all(place.path == first.path and place.line for place in places):
+        return f"in {'line' if len(places) == 1 else 'lines'} {', '.join(str(place.line) for place in places)}"
+    return f"at {', '.join(printable(str(place)) for place in places)}"
 
 
 def _note(gutter: int, kind: str, text: str, style: Style, width: int | None) -> str:

@@ -54,9 +54,9 @@ def test_both_places_of_a_problem_are_shown():
 def test_repeated_problems_are_one_with_a_count():
     """The first places are listed, the rest is counted."""
     rows = [warning("W110", "leading space", at=Place(path="d.jsonl", line=n)) for n in range(1, 11)]
-    assert to_text(rows) == (
-        "warning[W110]: leading space\n --> d.jsonl:1\n  = note: seen 10 times, also at d.jsonl:2, d.jsonl:3, d.jsonl:4, d.jsonl:5 and 5 more"
-    )
+    assert to_text(rows) == ("warning[W110]: leading space\n --> d.jsonl:1\n  = note: seen 10 times, also in lines 2, 3, 4, 5 and 5 more")
+    elsewhere = [warning("W110", "leading space", at=Place(path=path, line=3)) for path in ("d.jsonl", "e.jsonl")]
+    assert to_text(elsewhere).endswith("seen 2 times, also at e.jsonl:3")
 
 
 def test_several_problems_are_apart_and_none_is_nothing():
