@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ftspec.engines.base import ObservedJob
     from ftspec.pipeline.importing.llmcomp import Placed
-    from ftspec.pipeline.importing.one import ImportedJob
+    from ftspec.pipeline.importing.one import Found, ImportedJob
     from ftspec.pipeline.importing.stub import Stub
     from ftspec.pipeline.project import Project
 
@@ -30,7 +30,9 @@ PARTLY = 4
 @click.argument("words", nargs=-1, metavar="[ADDRESS | ID...]")
 @project_options(need_spec=False)  # type: ignore[untyped-decorator]
 @click.option("--job-id", metavar="ID", help="Record this job of the engine as that of ADDRESS.")
-@click.option("--search", is_flag=True, help="Look on the engine for the job of ADDRESS; record it if only one can be meant.")
+@click.option(
+    "--search", is_flag=True, help="Look on the engine for the jobs of ADDRESS (or a selector); record each if only one can be meant."
+)
 @click.option("--absent", is_flag=True, help="Your word that the launch in doubt of ADDRESS never became a job.")
 @click.option("--force", is_flag=True, help="With --job-id: although the job is not what ADDRESS asks for.")
 @click.option("--list", "listing", is_flag=True, help="List the jobs on engines that state does not know.")
@@ -66,7 +68,7 @@ def command(  # noqa: PLR0913 one for each option
 
     \b
         ftspec import triage/seed=1 --job-id ftjob-abc123
-        ftspec import triage/seed=1 --search
+        ftspec import 'triage/*' --search
         ftspec import --list
         ftspec import --generate --download data -o specs/found.yaml
         ftspec import --llmcomp llmcomp_models
@@ -89,10 +91,14 @@ def command(  # noqa: PLR0913 one for each option
         return
     if not project.files:
         raise FtspecError("there is no spec here that names the engines", help="make one with `ftspec init`, or name it with `-f FILE`")
+    from ftspec.pipeline.importing.one import addresses
+
     if listing:
         _list(project, engine, as_json=as_json)
     elif generate:
         _generate(project, words, engine, download, output)
+    elif search and words and not as_json and len(found := addresses(project, words)) > 1:
+        _each(project, found)
     else:
         if len(words) != 1:
             raise click.UsageError("Name one ADDRESS.")
@@ -113,6 +119,35 @@ def _ways(
     ]
 
 
+def _each(project: Project, addresses: Sequence[str]) -> None:
+    """Look for each job; the next is looked for although one was not found, or could not be told from others."""
+    from ftspec.pipeline.importing import one
+
+    none, lockfile = 0, None
+    doubtful = False
+    for address in addresses:
+        try:
+            found = one.search(project, address)
+        except one.NotThisJob as error:
+            _console.warn(f"`{printable(address)}`: {error.message}")
+            doubtful = True
+            continue
+        if found.imported is not None:
+            lockfile = found.imported.lockfile or lockfile
+            _said(found.imported)
+        elif found.candidates or not found.complete:
+            _candidates(found)
+            doubtful = True
+        else:
+            none += 1
+    if none:
+        _console.talk(f"Nothing was found for {_count(none, 'job')}; `ftspec plan` shows {'it' if none == 1 else 'them'}.")
+    if lockfile is not None:
+        _console.talk(f"wrote {project.relative(lockfile)}")
+    if doubtful:
+        _console.stop(PARTLY)
+
+
 def _one(project: Project, address: str, job_id: str | None, *, search: bool, force: bool, as_json: bool) -> None:
     from ftspec.pipeline.importing import one
 
@@ -128,23 +163,32 @@ def _one(project: Project, address: str, job_id: str | None, *, search: bool, fo
     if found.imported is not None:
         _imported(project, found.imported, as_json=as_json)
         return
-    if not found.complete:
-        _console.warn(f"the list of `{target.engine}` is not whole")
     if as_json:
+        if not found.complete:
+            _console.warn(f"the list of `{target.engine}` is not whole")
         _json({"address": target.address, "candidates": [_plain(each.job, target.engine) | {"why": each.why} for each in found.candidates]})
-    elif not found.candidates:
-        raise FtspecError(
-            f"no unknown job on `{target.engine}` can be that of `{printable(target.address)}`",
-            help=f"if you know that there is none: ftspec import '{printable(target.address)}' --absent"
-            if target.record is not None and target.record.doubtful
-            else "list what the engine has: ftspec import --list",
-        )
     else:
-        _console.talk(f"Which one is `{printable(target.address)}`? Nothing was recorded.")
-        for each in found.candidates:
-            _console.out(f"ftspec import '{printable(target.address)}' --job-id {printable(each.job.id)}")
-            _console.out(f"    {each.job.status.value}, created {_when(each.job.created_at)}: {printable(each.why)}")
+        _candidates(found)
+        if not found.candidates:
+            raise FtspecError(
+                f"no unknown job on `{target.engine}` can be that of `{printable(target.address)}`",
+                help=f"if you know that there is none: ftspec import '{printable(target.address)}' --absent"
+                if target.record is not None and target.record.doubtful
+                else "list what the engine has: ftspec import --list",
+            )
     _console.stop(PARTLY)
+
+
+def _candidates(found: Found) -> None:
+    """Write the jobs that may be meant, as commands that take them."""
+    address = printable(found.target.address)
+    if not found.complete:
+        _console.warn(f"the list of `{found.target.engine}` is not whole")
+    if found.candidates:
+        _console.talk(f"Which one is `{address}`? Nothing was recorded.")
+    for each in found.candidates:
+        _console.out(f"ftspec import '{address}' --job-id {printable(each.job.id)}")
+        _console.out(f"    {each.job.status.value}, created {_when(each.job.created_at)}: {printable(each.why)}")
 
 
 def _me() -> str:
@@ -157,19 +201,29 @@ def _me() -> str:
 
 
 def _imported(project: Project, done: ImportedJob, *, as_json: bool) -> None:
+    if as_json:
+        _notes(done)
+        members = {"address": done.address, "engine": done.engine, "engine_job_id": done.engine_job_id}
+        _json({**members, "status": done.status.value, "model": done.model, "differences": list(done.differences)})
+    else:
+        _said(done)
+    if done.lockfile is not None:
+        _console.talk(f"wrote {project.relative(done.lockfile)}")
+
+
+def _said(done: ImportedJob) -> None:
+    _notes(done)
+    job = printable(done.engine_job_id)
+    said = f"{job} is recorded already" if done.known_before else f"imported {job}"
+    model = f", model {printable(done.model)}" if done.model else ""
+    _console.out(f"{printable(done.address)}: {said}, {done.status.value}{model}")
+
+
+def _notes(done: ImportedJob) -> None:
     for difference in done.differences:
         _console.warn(f"taken although: {printable(difference)}")
     for note in done.notes:
         _console.talk(f"note: {printable(note)}")
-    if as_json:
-        members = {"address": done.address, "engine": done.engine, "engine_job_id": done.engine_job_id}
-        _json({**members, "status": done.status.value, "model": done.model, "differences": list(done.differences)})
-    else:
-        verb = "is recorded already" if done.known_before else "imported"
-        model = f", model {printable(done.model)}" if done.model else ""
-        _console.out(f"{printable(done.address)}: {verb} {printable(done.engine_job_id)}, {done.status.value}{model}")
-    if done.lockfile is not None:
-        _console.talk(f"wrote {project.relative(done.lockfile)}")
 
 
 def _list(project: Project, engine: str | None, *, as_json: bool) -> None:
@@ -183,9 +237,9 @@ def _list(project: Project, engine: str | None, *, as_json: bool) -> None:
     if as_json:
         _json({"jobs": [_plain(one.job, one.engine) | {"fits": one.fits} for one in remote.jobs], "trouble": dict(remote.trouble)})
     elif not remote.jobs:
-        _console.out(
-            f"State knows every job on {', '.join(f'`{name}`' for name in remote.asked if name not in remote.trouble) or 'no engine'}."
-        )
+        asked = [f"`{name}`" for name in remote.asked if name not in remote.trouble]
+        if asked:
+            _console.out(f"State knows every job on {', '.join(asked)}.")
     else:
         rows = [(one.engine, *_row(one.job), one.fits and printable(one.fits)) for one in remote.jobs]
         headers = ("engine", "job", "status", "base model", "suffix", "created", "fits")
@@ -238,9 +292,19 @@ def _generate(project: Project, ids: Sequence[str], engine: str | None, download
         _console.talk("State knows every job; there is nothing to write.")
         return
     _write(project, described.stub, output)
-    _console.talk("\nWith that spec in place, these record the jobs:\n")
+    _console.talk(f"\nWith that spec in place{_placing(project, output)}, these record the jobs:\n")
     for line in sorted(described.commands):
         _console.talk(f"    {printable(line)}")
+
+
+def _placing(project: Project, output: str | None) -> str:
+    """Return how a written spec becomes part of the one that is read here, where it does not by itself."""
+    import os
+
+    if output is None or len(project.files) != 1:
+        return ""
+    read = Path(project.relative(project.files[0]))
+    return f" (`include: {printable(Path(os.path.relpath(output, read.parent)).as_posix())}` in `{printable(read.as_posix())}`)"
 
 
 def _below(project: Project, name: str) -> Path:

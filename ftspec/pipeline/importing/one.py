@@ -10,7 +10,7 @@ are those of the spec. Everything else is a candidate for a person to judge.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -107,6 +107,24 @@ def by_id(project: Project, word: str, *, job_id: str, force: bool = False) -> I
 def search(project: Project, word: str) -> Found:
     """Look for the job of an address on its engine; record it where exactly one can be meant."""
     return _run(project, word, lambda importer: importer.search())
+
+
+def addresses(project: Project, words: Sequence[str]) -> list[str]:
+    """Return the addresses that selectors mean: those of the spec in its order, then those that only state has (`UnknownSelector`)."""
+    loaded = load(project)
+    wanted = want(loaded)
+    state, _ = state_of(project, loaded.spec).read()
+    meant: set[str] = set()
+    for word in words:
+        try:
+            meant |= select([word], wanted.jobs, state)
+        except UnknownSelector as error:
+            records = select_records([word], state) if state.jobs else None
+            if not records:
+                raise error from None
+            meant |= {state.jobs[key].address for key in records}
+    ours = [one.job.address for one in wanted.jobs if one.job.address in meant]
+    return ours + sorted(meant - set(ours))
 
 
 def absent(project: Project, word: str, *, by: str | None = None) -> RecordedJob:

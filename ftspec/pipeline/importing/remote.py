@@ -77,7 +77,7 @@ async def _ask(names: Sequence[str], loaded: Loaded, state: State, session: Sess
         try:
             found, complete = await unknown_on(session.engine(name), known_ids(state, scope))
         except (EngineError, FtspecError) as error:
-            trouble[name] = printable(error.message)
+            trouble[name] = printable(error.message) + (f"; {help_}" if (help_ := getattr(error, "help", None)) else "")
             continue
         if not complete:
             cut.append(name)
