@@ -31,7 +31,8 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from ftspec.data.importers.normal import messages_of, tools_of
+from ftspec.data.importers.messages import messages_of
+from ftspec.data.importers.normal import tools_of
 
 C = TypeVar("C")
 

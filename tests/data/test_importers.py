@@ -12,7 +12,8 @@ from ftspec.data.digest import digest
 from ftspec.data.importers import all_importers, where
 from ftspec.data.importers.base import Call, Skipped
 from ftspec.data.importers.collecting import Wish, collect_calls, source_files
-from ftspec.data.importers.normal import messages_of, time_of, tools_of
+from ftspec.data.importers.messages import messages_of
+from ftspec.data.importers.normal import time_of, tools_of
 from ftspec.data.importers.reading import Unreadable, records_of
 from ftspec.diagnostics import FtspecError
 from ftspec.experiment import DesiredDataset
@@ -429,7 +430,7 @@ SKIPPED = {
         {**COMPLETION, "messages": [USER], "choices": [{"finish_reason": "length", "message": ANSWER}]},
         "the answer was cut off or filtered",
     ),
-    "no choices": ("openai-stored", {**COMPLETION, "choices": []}, "no answer was recorded"),
+    "no choices": ("openai-stored", {**COMPLETION, "messages": [USER], "choices": []}, "no answer was recorded"),
     "a failed request": ("batch", batch(error={"code": "x"}, response=None)[1], "no prompt was recorded (is content capture switched on?)"),
     "a span": ("langfuse", {**LANGFUSE, "type": "SPAN"}, "not a call of a chat model"),
     "an error": ("langfuse", {**LANGFUSE, "level": "ERROR"}, "the call failed"),

@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ftspec.data.importers.base import Importer
 
-_PARTS = {"base", "collecting", "normal", "reading", "where"}
-
 
 @functools.cache
 def all_importers() -> dict[str, Importer]:
-    """Return every importer by its name (`openai_stored.py` is `openai-stored`)."""
-    found = (one.name for one in pkgutil.iter_modules(__path__) if one.name not in _PARTS)
-    return {name.replace("_", "-"): import_module(f"{__name__}.{name}").importer for name in sorted(found)}
+    """Return every importer by its name (`openai_stored.py` is `openai-stored`); the other modules are what they share."""
+    modules = {name: import_module(f"{__name__}.{name}") for name in sorted(one.name for one in pkgutil.iter_modules(__path__))}
+    return {name.replace("_", "-"): module.importer for name, module in modules.items() if hasattr(module, "importer")}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from ftspec.data.importers.normal import items
+from ftspec.data.importers.parts import are_shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +32,12 @@ class Call:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     part: str | None = None
 
-    def row(self) -> dict[str, Any]:
-        """Return the call as a row of a chat dataset."""
-        row: dict[str, Any] = {"messages": [*self.messages, self.answer]}
+    def row(self, *, reasoning: bool = False) -> dict[str, Any]:
+        """Return the call as a row of a chat dataset, with recorded `reasoning_content` or without."""
+        messages = [*self.messages, self.answer]
+        if not reasoning:
+            messages = [{key: value for key, value in message.items() if key != "reasoning_content"} for message in messages]
+        row: dict[str, Any] = {"messages": messages}
         if self.tools:
             row["tools"] = self.tools
             if self.parallel_tool_calls is not None:
@@ -51,6 +57,13 @@ FAILED = Skipped("the call failed")
 NO_PROMPT = Skipped("no prompt was recorded (is content capture switched on?)")
 NO_ANSWER = Skipped("no answer was recorded")
 CUT_OFF = Skipped("the answer was cut off or filtered")
+REFUSED = Skipped("the model refused to answer")
+UNFINISHED = Skipped("the answer was not finished yet")
+ELSEWHERE = Skipped("a part of the conversation is only on the server")
+NOT_SHOWN = Skipped("a message has a part, or calls a tool, that a row cannot show")
+
+_CUT_OFF = {"length", "content_filter", "max_tokens", "max_output_tokens", "model_length", "safety", "recitation", "error", "abort"}
+"""Why an answer is no whole one, in the words of several engines and conventions."""
 
 Record = Mapping[str, Any]
 Read = Callable[[Iterable[Record]], Iterator[Call | Skipped]]
@@ -66,13 +79,32 @@ class Importer:
 
 
 def call_or_skip(
-    messages: list[dict[str, Any]], answer: dict[str, Any] | None, *, finish_reason: str | None = None, **about: Any
+    messages: list[dict[str, Any]], answers: Sequence[dict[str, Any]], *, finish_reason: str | None = None, **about: Any
 ) -> Call | Skipped:
-    """Return a call, or why there is nothing to learn from it."""
+    """Return a call, or why there is nothing to learn from it. The last of the answers is the one; comments before it stay."""
     if not messages:
         return NO_PROMPT
-    if answer is None or not (answer.get("content") or answer.get("tool_calls")):
-        return NO_ANSWER
-    if finish_reason in {"length", "content_filter", "max_tokens"}:
+    if finish_reason is not None and finish_reason.lower() in _CUT_OFF:
         return CUT_OFF
-    return Call(messages=messages, answer=answer, finish_reason=finish_reason, **about)
+    if finish_reason == "refusal" or any(map(_refuses, answers)):
+        return REFUSED
+    if not answers or not (answers[-1].get("content") or answers[-1].get("tool_calls") or answers[-1].get("function_call")):
+        return NO_ANSWER
+    if not all(map(_is_shown, (*messages, *answers))):
+        return NOT_SHOWN
+    *comments, answer = answers
+    if any(one["role"] != "assistant" for one in comments):
+        comments = []  # a tool that records its whole state again
+    return Call(messages=[*messages, *comments], answer=answer, finish_reason=finish_reason, **about)
+
+
+def _refuses(message: Mapping[str, Any]) -> bool:
+    return any(isinstance(part, Mapping) and part.get("type") == "refusal" for part in items(message.get("content")))
+
+
+def _is_shown(message: Mapping[str, Any]) -> bool:
+    """Return whether a row can say all that a message says."""
+    parts = message.get("content")
+    return (not isinstance(parts, list) or are_shown(parts)) and all(
+        call["type"] == "function" and call["function"]["name"] for call in message.get("tool_calls") or ()
+    )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
-from ftspec.data.importers.base import FAILED, NO_ANSWER, NO_PROMPT, NOT_A_CALL, Call, Importer, Record, Skipped, call_or_skip
-from ftspec.data.importers.normal import mapping, messages_of, text_or_none, time_of, tools_of
+from ftspec.data.importers.base import FAILED, NO_ANSWER, NO_PROMPT, NOT_A_CALL, Call, Importer, Record, Skipped
+from ftspec.data.importers.exchange import Turns, exchange
+from ftspec.data.importers.normal import mapping, text_or_none
 
 _OK = 200
 
@@ -14,6 +14,7 @@ _OK = 200
 def read(records: Iterable[Record]) -> Iterator[Call | Skipped]:
     """Yield the calls whose request and answer are both there."""
     waiting: dict[str, Record] = {}
+    turns = Turns()
     for record in records:
         name = record.get("custom_id")
         if not isinstance(name, str) or not ("body" in record or "response" in record or "error" in record):
@@ -25,35 +26,21 @@ def read(records: Iterable[Record]) -> Iterator[Call | Skipped]:
             continue
         del waiting[name]
         request, answer = (record, other) if "body" in record else (other, record)
-        yield _call(request, answer)
+        yield _call(request, answer, turns)
     for record in waiting.values():
         yield NO_ANSWER if "body" in record else NO_PROMPT
 
 
-def _call(request: Record, answer: Record) -> Call | Skipped:
+def _call(request: Record, answer: Record, turns: Turns) -> Call | Skipped:
     body = mapping(request.get("body"))
     response = mapping(answer.get("response"))
     if answer.get("error") or response.get("status_code", _OK) != _OK:
         return FAILED
-    completion = mapping(response.get("body"))
-    choices = completion.get("choices")
-    if "messages" not in body or not isinstance(choices, list):
-        return NOT_A_CALL
-    first: Mapping[str, Any] = choices[0] if choices and isinstance(choices[0], Mapping) else {}
-    answers = messages_of(first.get("message"), role="assistant", reasoning=True)
-    return call_or_skip(
-        messages_of(body["messages"]),
-        answers[-1] if answers else None,
-        finish_reason=text_or_none(first.get("finish_reason")),
-        tools=tools_of(body.get("tools")),
-        parallel_tool_calls=body["parallel_tool_calls"] if isinstance(body.get("parallel_tool_calls"), bool) else None,
-        model=text_or_none(completion.get("model")) or text_or_none(body.get("model")),
-        time=time_of(completion.get("created")),
-        id=text_or_none(request.get("custom_id")),
-        metadata=mapping(body.get("metadata")),
-    )
+    return exchange(body, mapping(response.get("body")), turns=turns, id=text_or_none(request.get("custom_id")))
 
 
 importer = Importer(
-    title="Batch files: the input and the output file of a batch", format="OpenAI batch JSONL, /v1/chat/completions", read=read
+    title="Batch files: the input and the output file of a batch",
+    format="OpenAI batch JSONL, /v1/chat/completions and /v1/responses",
+    read=read,
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ftspec.data.importers.base import NO_ANSWER, NOT_A_CALL, Call, Importer, Record, Skipped, call_or_skip
-from ftspec.data.importers.normal import mapping, messages_of, numbers, text_or_none, texts, time_of, tools_of
+from ftspec.data.importers.messages import messages_of
+from ftspec.data.importers.normal import mapping, numbers, text_or_none, texts, time_of, tools_of
 
 _KNOWN = {"messages", "tools", "parallel_tool_calls", "tool_choice", "metadata", "scores", "tags"}
 
@@ -24,7 +25,7 @@ def read(records: Iterable[Record]) -> Iterator[Call | Skipped]:
         score = record.get("score")
         yield call_or_skip(
             messages[:-1],
-            messages[-1],
+            messages[-1:],
             tools=tools_of(record.get("tools")),
             parallel_tool_calls=parallel if isinstance(parallel, bool) else None,
             model=text_or_none(record.get("model")),

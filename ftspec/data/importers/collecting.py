@@ -110,9 +110,7 @@ def _wanted(one: Call | Skipped, wish: Wish, outcome: Outcome) -> dict[str, Any]
     if not wish.keep(one):
         outcome.skipped["left out by --where"] += 1
         return None
-    row = one.row()
-    if not wish.reasoning:
-        row["messages"] = [{key: value for key, value in message.items() if key != "reasoning_content"} for message in row["messages"]]
+    row = one.row(reasoning=wish.reasoning)
     if wish.redact:
         row, times = redacted_row(row)
         outcome.redacted += times

@@ -10,7 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ftspec.data.importers.base import FAILED, NOT_A_CALL, Call, Importer, Record, Skipped, call_or_skip
-from ftspec.data.importers.normal import mapping, messages_of, numbers, objects, parsed, text_or_none, texts, time_of, tools_of
+from ftspec.data.importers.exchange import exchange, is_response
+from ftspec.data.importers.messages import messages_of
+from ftspec.data.importers.normal import mapping, numbers, objects, parsed, text_or_none, texts, time_of, tools_of
+
+_MODELS = ("model", "providedModelName", "provided_model_name")
 
 
 def read(records: Iterable[Record]) -> Iterator[Call | Skipped]:
@@ -45,25 +49,26 @@ def _call(one: Mapping[str, Any], *, trace: Mapping[str, Any], scores: Mapping[s
         return NOT_A_CALL
     if str(one.get("level", "")).upper() == "ERROR":
         return FAILED
-    given = parsed(one.get("input"))
-    output = parsed(one.get("output"))
-    if isinstance(output, Mapping) and isinstance(output.get("choices"), list) and output["choices"]:
-        output = mapping(output["choices"][0]).get("message")
-    answers = messages_of(output, role="assistant", reasoning=True)
-    about = {**mapping(trace.get("metadata")), **mapping(one.get("metadata"))}
-    tools = tools_of(given.get("tools")) if isinstance(given, Mapping) else None
+    about: dict[str, Any] = {
+        "model": next((found for key in _MODELS if (found := text_or_none(one.get(key)))), None),
+        "time": time_of(one.get("startTime") or one.get("start_time")),
+        "id": text_or_none(one.get("id")),
+        "name": text_or_none(one.get("name")),
+        "tags": texts(one.get("tags")) or texts(trace.get("tags")),
+        "scores": {**scores, **_scores(one.get("scores"))},
+        "metadata": {**mapping(trace.get("metadata")), **mapping(one.get("metadata"))},
+    }
+    given, output = parsed(one.get("input")), parsed(one.get("output"))
+    tools = tools_of(mapping(given).get("tools")) or tools_of(one.get("toolDefinitions") or one.get("tool_definitions"))
+    if isinstance(output, Mapping) and ("choices" in output or is_response(output)):
+        asked = given if isinstance(given, Mapping) else {}
+        return exchange({"messages": given, "input": given, **asked}, output, tools=tools, **about)
     return call_or_skip(
-        messages_of(given),
-        answers[-1] if answers else None,
-        finish_reason=text_or_none(mapping(one.get("output")).get("finish_reason")),
-        tools=tools or tools_of(one.get("toolDefinitions") or one.get("tool_definitions")),
-        model=next((found for key in ("model", "providedModelName", "provided_model_name") if (found := text_or_none(one.get(key)))), None),
-        time=time_of(one.get("startTime") or one.get("start_time")),
-        id=text_or_none(one.get("id")),
-        name=text_or_none(one.get("name")),
-        tags=texts(one.get("tags")) or texts(trace.get("tags")),
-        scores={**scores, **_scores(one.get("scores"))},
-        metadata=about,
+        messages_of(one.get("input")),
+        messages_of(one.get("output"), role="assistant", reasoning=True),
+        finish_reason=text_or_none(mapping(output).get("finish_reason")),
+        tools=tools,
+        **about,
     )
 
 

@@ -1,39 +1,37 @@
-"""Stored completions of OpenAI and Azure (`store: true`), as `chat.completions.list` and `.messages.list` return them.
+"""What OpenAI and Azure stored (`store: true`): chat completions and responses.
 
-A file holds one completion object a line, with its input under `messages`; without a file,
-`ftspec data import --from openai-stored --engine NAME` asks the engine.
+A file holds one object a line with what it answers: a completion with its input under `messages`, as
+`chat.completions.list` and `.messages.list` return them; a response with its input under `input` or
+`input_items`, as `responses.retrieve` and `responses.input_items.list` return them: a page has the newest item
+first, a plain list is in order. Without a file, `ftspec data import --from openai-stored --engine NAME` asks the engine for completions (responses have no list).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ftspec.data.importers.base import NO_ANSWER, NOT_A_CALL, Call, Importer, Record, Skipped, call_or_skip
-from ftspec.data.importers.normal import mapping, messages_of, text_or_none, time_of, tools_of
+from ftspec.data.importers.base import ELSEWHERE, Call, Importer, Record, Skipped
+from ftspec.data.importers.exchange import exchange, is_response
+from ftspec.data.importers.normal import items, parsed
 
 
 def read(records: Iterable[Record]) -> Iterator[Call | Skipped]:
-    """Yield the calls of stored completions."""
+    """Yield the calls of stored objects."""
     for record in records:
-        choices = record.get("choices")
-        if not isinstance(choices, list):
-            yield NOT_A_CALL
+        if not is_response(record):
+            yield exchange({**record, "messages": record.get("messages") or record.get("input")}, record)
             continue
-        first = choices[0] if choices and isinstance(choices[0], dict) else {}
-        answers = messages_of(first.get("message"), role="assistant", reasoning=True)
-        if not answers:
-            yield NO_ANSWER
-            continue
-        yield call_or_skip(
-            messages_of(record.get("messages") or record.get("input")),
-            answers[-1],
-            finish_reason=text_or_none(first.get("finish_reason")),
-            tools=tools_of(record.get("tools")),
-            model=text_or_none(record.get("model")),
-            time=time_of(record.get("created")),
-            id=text_or_none(record.get("id")),
-            metadata=mapping(record.get("metadata")),
-        )
+        given = parsed(record.get("input", record.get("input_items")))
+        if isinstance(given, dict):  # a page as the list returns it: the newest item first
+            if given.get("has_more"):
+                yield ELSEWHERE
+                continue
+            given = items(given.get("data"))[::-1]
+        yield exchange({**record, "input": given}, record)
 
 
-importer = Importer(title="OpenAI's stored completions", format="chat.completion objects with `messages`, openai 3.51", read=read)
+importer = Importer(
+    title="OpenAI's stored completions and responses",
+    format="chat.completion objects with `messages`, response objects with `input`, openai 3.51",
+    read=read,
+)

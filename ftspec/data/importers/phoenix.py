@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 
 from ftspec.data.importers import chat, otel
 from ftspec.data.importers.base import Call, Importer, Record, Skipped, call_or_skip
-from ftspec.data.importers.normal import mapping, messages_of, numbers, text_or_none, tools_of
+from ftspec.data.importers.messages import messages_of
+from ftspec.data.importers.normal import mapping, numbers, text_or_none, tools_of
 
 
 def read(records: Iterable[Record]) -> Iterator[Call | Skipped]:
@@ -22,7 +23,7 @@ def read(records: Iterable[Record]) -> Iterator[Call | Skipped]:
             answers = messages_of(record["output"], role="assistant", reasoning=True)
             yield call_or_skip(
                 messages_of(given or record["input"]),
-                answers[-1] if answers else None,
+                answers,
                 tools=tools_of(given.get("tools")),
                 model=text_or_none(about.get("model")) or text_or_none(about.get("llm.model_name")),
                 id=text_or_none(record.get("id")),
