@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no 
 def browse(tmp_path):
     """Open a page, run a few lines of a test's own script in it, and return the elements as they are then."""
 
-    def open_page(page, script=""):
+    def open_page(page, script="", width=1200):
         nonce = re.search(r"script-src 'nonce-([^']+)'", page)[1]
         watch = (
             f'<script nonce="{nonce}">window.violations=[];addEventListener("securitypolicyviolation",e=>violations.push(e.violatedDirective+" "+e.blockedURI));'
@@ -42,7 +42,15 @@ def browse(tmp_path):
         after = f'<script nonce="{nonce}">{script}; setTimeout(() => {{ {report} }}, 500)</script>'
         file = tmp_path / "page.html"
         file.write_text(page.replace("<title>", watch + "<title>", 1).replace("</body>", after + "</body>"), encoding="utf-8")
-        command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=2000", "--dump-dom", file.as_uri()]
+        command = [
+            CHROMIUM,
+            *FLAGS,
+            f"--user-data-dir={tmp_path / 'profile'}",
+            f"--window-size={width},900",
+            "--virtual-time-budget=2000",
+            "--dump-dom",
+            file.as_uri(),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
         return done.stdout
 
@@ -91,6 +99,16 @@ def test_what_the_policy_forbids_is_refused(browse, make):
 def test_the_page_itself_breaks_no_rule(browse, page):
     """Its own style and script are allowed, and nothing throws."""
     assert attribute(browse(page), "violations") == ""
+
+
+def test_on_a_phone_an_address_leaves_room_for_its_figures(browse, make):
+    """It is broken into lines, so that what stands beside it is in view."""
+    job = make.job("triage/base_model=sandbox-small,epochs=10,seed=1", number=1)
+    script = """
+        document.body.dataset.wide = window.innerWidth;
+        document.body.dataset.status = Math.round(document.querySelector('.grid-table .status').getBoundingClientRect().right)"""
+    seen = browse(to_html(make.report(job)), script, width=390)
+    assert int(attribute(seen, "status")) < int(attribute(seen, "wide")) <= 500
 
 
 def test_a_heading_sorts_by_value(browse, page):
