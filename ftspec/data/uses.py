@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from ftspec.data.checks.base import Setting
+from ftspec.data.checks.base import Reads, Setting
 from ftspec.data.checks.whole import NoEval
 from ftspec.data.limits import limits, setting_for
 from ftspec.data.tokens import choose
@@ -46,9 +46,15 @@ def profiles_of(spec: Spec, name: str, profiles: Mapping[str, Profile]) -> Itera
 
 
 def setting_of(
-    spec: Spec, name: str, profiles: Mapping[str, Profile], *, safety: bool = False, lacks: tuple[tuple[str, str], ...] = ()
+    spec: Spec,
+    name: str,
+    profiles: Mapping[str, Profile],
+    *,
+    safety: bool = False,
+    lacks: tuple[tuple[str, str], ...] = (),
+    reads: tuple[Reads, ...] = (),
 ) -> Setting:
-    """Return what the row rules must know of a dataset: what every engine takes, what bases lack, and which columns are meant."""
+    """Return what the row rules must know of a dataset: what every engine takes, what bases lack and read, and which columns are meant."""
     needed = frozenset().union(*(item_keys(job.grader) for job in spec.jobs if dataset_of(job.train) == name))
     read = frozenset().union(
         *(item_keys(one.graders) | item_keys(one.prompt) for one in spec.evals.values() if dataset_of(one.dataset) == name)
@@ -67,6 +73,7 @@ def setting_of(
         labels=any(job.preset == "classification" for job in spec.jobs if dataset_of(job.train) == name),
         safety=safety,
         lacks=lacks,
+        reads=reads,
     )
 
 

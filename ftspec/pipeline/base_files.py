@@ -1,16 +1,19 @@
 """What a base model's files say before anybody trains it: read with limits, below the project's root and `--data-root`s only.
 
-A folder is looked at where it lies; a repository of a hub, where a data root holds the hub's cache.
-Nothing of it is run, but for its chat template: behind walls, on made-up words (`template_probe.py`).
+A folder is looked at where it lies; a commit of a hub, where it has been fetched: below a data root, or in the
+cache that the hub's own client keeps for the user. Where that is, his environment says, never a spec. Nothing of it is run, but for its chat template: behind walls, on made-up words (`template_probe.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
+from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +32,8 @@ _CONFIG, _TEMPLATE, _TOKENIZER = 16 << 20, 1 << 20, 128 << 20
 _SECONDS = 30.0
 """A template takes a tenth of one; a machine that is busy with training takes its time."""
 _HUGE = 1 << 50
+_NEEDED = ("config.json", "tokenizer_config.json")
+"""What makes a folder worth looking at: the first, and of one that a hub's client may still be filling, both."""
 _WRONG = {
     "unreadable": "its chat template cannot be read, or renders no conversation of texts",
     "differs": "its chat template renders the beginning of a conversation differently from the whole, so it does not show what is learned",
@@ -38,40 +43,62 @@ _WRONG = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What the files of a base say: why it cannot be trained (`wrong`), else what it lacks (`data.checks.base_model.LACKS`)."""
+    """What the files of a base say: why it cannot be trained (`wrong`), else what it lacks (`data.checks.base_model.LACKS`).
+
+    `config` is its `config.json`, as far as that can be read; `tokenizer` what its rows can be counted with here, with its digest.
+    """
 
     wrong: str | None = None
     lacks: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+    tokenizer: tuple[str, str] | None = None
 
 
 def folder_of(base: Base, project: Project) -> Path | None:
     """Return where a base may be looked at; `None`: it is not here, or where planning does not look."""
-    roots = (project.root, *project.data_roots)
-    candidates = [base.path] if base.path is not None else list(_hub_folders(base, project.data_roots))
+    roots, candidates, needed = _roots(project), [base.path] if base.path is not None else [], _NEEDED[:1]
+    if base.path is None:
+        hubs = [hub for root in project.data_roots for hub in (root, root / "hub")] + hub_cache(os.environ)
+        name = f"models--{str(base.repo).replace('/', '--')}"
+        candidates = [hub / name / "snapshots" / str(base.revision) for hub in hubs]
+        roots, needed = (*roots, *hub_cache(os.environ)), _NEEDED
     for candidate in candidates:
         with contextlib.suppress(OSError, RuntimeError, ValueError):
             folder = candidate.resolve()
-            if any(folder.is_relative_to(root) for root in roots) and (folder / "config.json").is_file():
+            if any(folder.is_relative_to(root) for root in roots) and all((folder / name).is_file() for name in needed):
                 return folder
     return None
 
 
-def _hub_folders(base: Base, roots: Iterable[Path]) -> Iterable[Path]:
-    name = f"models--{str(base.repo).replace('/', '--')}"
-    for root in roots:
-        for hub in (root, root / "hub"):
-            yield hub / name / "snapshots" / str(base.revision)
+def hub_cache(environ: Mapping[str, str]) -> list[Path]:
+    """Return where the hub's client keeps what the user fetched; nothing where nobody can tell."""
+    with contextlib.suppress(OSError, RuntimeError, ValueError):
+        own = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE")
+        caches = Path(environ.get("XDG_CACHE_HOME") or "~/.cache")
+        home = Path(environ.get("HF_HOME") or caches / "huggingface")
+        return [Path(own or home / "hub").expanduser().resolve()]
+    return []
 
 
-def examine(folder: Path, project: Project) -> Found:
-    """Return what the files in `folder` say."""
-    read = _Reader(folder, (project.root, *project.data_roots))
+def _roots(project: Project) -> tuple[Path, ...]:
+    return (project.root, *project.data_roots)
+
+
+def _reader(folder: Path, project: Project) -> _Reader:
+    """Return what reads a folder that `folder_of` returned."""
+    roots = _roots(project)
+    return _Reader(folder, roots if any(folder.is_relative_to(root) for root in roots) else tuple(hub_cache(os.environ)))
+
+
+def examine(folder: Path, project: Project, *, fetched: bool = False) -> Found:
+    """Return what the files in `folder` say; `fetched`: from a hub, maybe without the weights as yet."""
+    read = _reader(folder, project)
     config = read.json("config.json")
     if not isinstance(config, dict):
         return Found(wrong="its `config.json` cannot be read")
     if "auto_map" in config:
         return Found(wrong="it needs code of its own, which is never run")
-    if not any(folder.glob("*.safetensors")):
+    if not fetched and not any(folder.glob("*.safetensors")):
         return Found(wrong="it has no `*.safetensors`; other formats may run code when they are read")
     about = read.json("tokenizer_config.json")
     about = about if isinstance(about, dict) else {}
@@ -82,7 +109,8 @@ def examine(folder: Path, project: Project) -> Found:
     if found is None:
         return Found(wrong="its chat template does not come to an end")
     wrong = next((why for name, why in _WRONG.items() if found & BITS[name]), None)
-    return Found(wrong=wrong, lacks=tuple(name for name, bit in BITS.items() if found & bit and name not in _WRONG))
+    lacks = tuple(name for name, bit in BITS.items() if found & bit and name not in _WRONG)
+    return Found(wrong=wrong, lacks=lacks, config=config, tokenizer=read.tokenizer())
 
 
 def shape_of(folder: Path, project: Project) -> Shape | None:
@@ -90,7 +118,7 @@ def shape_of(folder: Path, project: Project) -> Shape | None:
     from ftspec.server.trainers.local.probe import parameters
     from ftspec.server.trainers.local.resources import Shape
 
-    read = _Reader(folder, (project.root, *project.data_roots))
+    read = _reader(folder, project)
     config = read.json("config.json")
     config = config.get("text_config", config) if isinstance(config, dict) else {}
     sizes = [config.get(name) for name in ("hidden_size", "num_hidden_layers", "vocab_size")]
@@ -161,6 +189,13 @@ class _Reader:
         with contextlib.suppress(ValueError):
             return (self.bytes(name, _TEMPLATE) or b"").decode()
         return None
+
+    def tokenizer(self) -> tuple[str, str] | None:
+        """Return the path and the digest of what rows can be counted with; `None`: there is none, or its package is not here."""
+        name = "tokenizer.json"
+        if find_spec("tokenizers") is None or (content := self.bytes(name, _TOKENIZER)) is None:
+            return None
+        return str((self._folder / name).resolve()), sha256(content).hexdigest()
 
     def ends(self) -> list[str]:
         with contextlib.suppress(msgspec.MsgspecError, ValueError):

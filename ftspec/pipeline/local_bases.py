@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from ftspec.data.checks.base import Reads
 from ftspec.diagnostics import Diagnostic, FtspecError, error
 from ftspec.planner.identify import place_of
 from ftspec.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ftspec.experiment import DesiredJob, EngineEntry, Spec
     from ftspec.pipeline.project import Project
 
+T = TypeVar("T")
 Lacks = tuple[tuple[str, str], ...]
 _ENGINE_LACKS = ("parts", "task_tools")
 _LORA = {"rank": "lora_r", "alpha": "lora_alpha", "dropout": "lora_dropout", "targets": "lora_target_modules"}
@@ -27,14 +29,19 @@ _LORA = {"rank": "lora_r", "alpha": "lora_alpha", "dropout": "lora_dropout", "ta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bases:
-    """What is wrong with the local engines of a spec, and what the rows of each dataset must do without."""
+    """What is wrong with the local engines of a spec, what the rows of each dataset must do without, and how long they may be."""
 
     diagnostics: list[Diagnostic] = field(default_factory=list)
     _lacks: Mapping[str, Lacks] = field(default_factory=dict)
+    _reads: Mapping[str, tuple[Reads, ...]] = field(default_factory=dict)
 
     def lacks(self, dataset: str) -> Lacks:
         """Return what the bases of a dataset's jobs, and their engines, do not have."""
         return self._lacks.get(dataset, ())
+
+    def reads(self, dataset: str) -> tuple[Reads, ...]:
+        """Return how many tokens of a row the bases of a dataset's jobs take, where they are known."""
+        return self._reads.get(dataset, ())
 
 
 def local_entries(spec: Spec) -> dict[str, EngineEntry]:
@@ -49,10 +56,12 @@ def bases_of(spec: Spec, project: Project) -> Bases:
     if not jobs:
         return Bases()
     from ftspec.pipeline.base_files import examine, folder_of
+    from ftspec.server.trainers.local.resolve import most_tokens
     from ftspec.server.trainers.local.settings import settings
 
     problems: list[Diagnostic] = []
     lacks: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    reads: dict[str, set[Reads]] = defaultdict(set)
     starts = _starts(spec, jobs)
     for name, entry in entries.items():
         try:
@@ -63,28 +72,39 @@ def bases_of(spec: Spec, project: Project) -> Bases:
         for base, (first, datasets) in starts.items():
             if base[0] != name:
                 continue
-            folder = folder_of(models[base[1]], project) if base[1] in models else None
-            found = examine(folder, project) if folder is not None else None
+            known = models.get(base[1])
+            folder = folder_of(known, project) if known is not None else None
+            found = examine(folder, project, fetched=known.path is None) if folder is not None and known is not None else None
             if found is not None and found.wrong is not None:
                 message = f"the base `{printable(base[1][:80])}` cannot be trained: {found.wrong}"
                 problems.append(error("base-untrainable", message, at=place_of(first, "base_model"), help="take another base"))
-            for dataset in datasets:
+            for dataset, longest in datasets.items():
                 lacks[dataset] |= {(base[1], lack) for lack in (found.lacks if found else ())}
                 lacks[dataset] |= {(name, lack) for lack in _ENGINE_LACKS}
+                if (most := most_tokens(found.config if found else {}, {"max_length": longest})) is not None:
+                    tokenizer, digest = (found.tokenizer if found else None) or ("", "")
+                    reads[dataset].add(Reads(base=base[1], tokens=most, tokenizer=tokenizer, digest=digest))
     problems += _wrong_options(spec, jobs)
-    return Bases(diagnostics=problems, _lacks={name: tuple(sorted(found)) for name, found in lacks.items()})
+    return Bases(diagnostics=problems, _lacks=_sorted(lacks), _reads=_sorted(reads))
 
 
-def _starts(spec: Spec, jobs: list[DesiredJob]) -> dict[tuple[str, str], tuple[DesiredJob, set[str]]]:
-    """Return each base by engine and name: a job that starts from it, and the datasets of all of them."""
+def _sorted(found: Mapping[str, Iterable[T]]) -> dict[str, tuple[T, ...]]:
+    return {name: tuple(sorted(values)) for name, values in found.items()}  # type: ignore[type-var] # texts, and structs that are ordered
+
+
+def _starts(spec: Spec, jobs: list[DesiredJob]) -> dict[tuple[str, str], tuple[DesiredJob, dict[str, int | None]]]:
+    """Return each base by engine and name: a job that starts from it, and the datasets of all of them with the least `max_length`."""
     by_address = {job.address: job for job in spec.jobs}
-    starts: dict[tuple[str, str], tuple[DesiredJob, set[str]]] = {}
+    starts: dict[tuple[str, str], tuple[DesiredJob, dict[str, int | None]]] = {}
     for job in jobs:
         root = job
         while root.parent is not None and root.parent in by_address:
             root = by_address[root.parent]
-        _, datasets = starts.setdefault((job.engine, root.base_model), (root, set()))
-        datasets.update(ref.partition(".")[0] for ref in (job.train, job.validation) if ref)
+        _, datasets = starts.setdefault((job.engine, root.base_model), (root, {}))
+        given = job.engine_options.get("max_length")
+        for dataset in {ref.partition(".")[0] for ref in (job.train, job.validation) if ref}:
+            lengths = (given if isinstance(given, int) else None, datasets.get(dataset))
+            datasets[dataset] = min((one for one in lengths if one is not None), default=None)
     return starts
 
 

@@ -210,7 +210,7 @@ def digest_all(loaded: Loaded, *, watch: Watch = unwatched) -> tuple[dict[str, D
                 cache=cache,
                 data_roots=project.data_roots,
                 datasets=spec.datasets,
-                setting=uses.setting_of(spec, name, known, lacks=bases.lacks(name)),
+                setting=uses.setting_of(spec, name, known, lacks=bases.lacks(name), reads=bases.reads(name)),
                 tokenizer=uses.tokenizer_of(spec, name, known),
                 progress=progress,
             )

@@ -1,7 +1,7 @@
 """A project on disk: its root, spec files, state folder, lockfile and caches.
 
 The root is the folder that commands run in (or `-C DIR`); nothing outside it is read, except
-below folders named by `--data-root`. Spec files are those given with `-f`, else
+below folders named by `--data-root` (and bases of a hub where its client keeps them, `base_files.py`). Spec files are those given with `-f`, else
 `ftspec.yaml`, else `specs/*.yaml`. One spec file has its lockfile beside it (`tone.yaml`,
 `tone.lock`; `ftspec.yaml`, `ftspec.lock`), several share `ftspec.lock` in the root.
 """

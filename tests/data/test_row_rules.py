@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
 from ftspec.data.checks import all_codes
-from ftspec.data.checks.base import RowCheck, Setting
+from ftspec.data.checks.base import Reads, RowCheck, Setting
 from ftspec.data.findings import Findings
 from ftspec.data.scan import RowRules
 from ftspec.fingerprint import canonical_json
@@ -39,6 +40,17 @@ def rows(*messages: Any, **more: Any) -> dict[str, Any]:
 
 
 GOOD = rows(user(), assistant())
+
+EXACT = Setting(reads=(Reads(base="small", tokens=12, tokenizer="words"),))
+EXACT_TASK = replace(EXACT, format="reinforcement")
+GUESSED = Setting(reads=(Reads(base="small", tokens=70),))
+
+
+@pytest.fixture(autouse=True)
+def words(monkeypatch):
+    """Let words be the tokens of a base's tokenizer: the package that reads real ones is optional."""
+    monkeypatch.setattr("ftspec.data.checks.base_length.tokenizer", lambda _: lambda text: len(text.split()))
+
 
 TOOL = {
     "type": "function",
@@ -268,6 +280,16 @@ EXAMPLES = [
         pair() | {"preferred_output": [assistant(), assistant("No, Oslo.")]},
         pair(),
         Setting(format="preference", lacks=(("small", "order"), ("mine", "task_tools"))),
+    ),
+    Example("longer-than-base", rows(user("two words " * 6), assistant()), rows(user("two words"), assistant()), EXACT),
+    Example("longer-than-base", rows(user("two words " * 7)), rows(user("two words")), EXACT_TASK),
+    Example("perhaps-longer-than-base", rows(user("a b c d e f g"), assistant()), rows(user("a b"), assistant()), EXACT),
+    Example("perhaps-longer-than-base", rows(user("two words " * 90), assistant()), rows(user("two words"), assistant()), GUESSED),
+    Example(
+        "perhaps-longer-than-base",
+        pair() | {"non_preferred_output": [assistant("No. " * 90)]},
+        pair(),
+        replace(GUESSED, format="preference"),
     ),
 ]
 

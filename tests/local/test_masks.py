@@ -177,19 +177,24 @@ print(json.dumps(answers))
 
 
 def test_plans_know_every_template_as_the_trainer_does(there):
-    """For all templates that TRL stores: what the trainer refuses, whole or a kind of row, plans refuse; the twins are those of TRL."""
+    """For all templates that TRL stores: what the trainer refuses, whole or a kind of row, plans refuse; the twins are those of TRL.
+
+    And no template makes fewer tokens of a row than those of its texts, by which plans refuse rows that are too long.
+    """
     told = there(
         """
 import re
 from pathlib import Path
 import trl
 from trl.chat_template_utils import get_training_chat_template
+from ftspec.data.checks.base_length import least, tokenizer as counting
+count = counting(sys.argv[1] + "/tokenizer.json")
 stored = sorted((Path(trl.__file__).parent / "chat_templates").glob("*.jinja"))
 texts = {path.stem: path.read_text() for path in stored if not path.stem.endswith("_training")}
 words = {word for text in texts.values() for word in re.findall(r"<[|\\uff5c]?[A-Za-z_\\u2581|\\uff5c/]{2,40}>|\\[/?[A-Z_]{2,20}\\]", text)}
 tokenizer.add_tokens(sorted(words), special_tokens=True)
 tokenizer.add_special_tokens({"bos_token": "<s>"})
-answers = {}
+answers, shorter = {}, []
 for name, text in texts.items():
     tokenizer.chat_template = text
     failing = []
@@ -199,20 +204,23 @@ for name, text in texts.items():
         encoder = None
     for kind, row in given.items():
         try:
-            encoder and encoder.supervised(row)
+            found = encoder and encoder.supervised(row)
         except Exception:
             failing.append(kind)
+        else:
+            shorter += [name] if found and len(found["input_ids"]) < least(row["messages"], count) else []
     try:
         twin = get_training_chat_template(tokenizer) is not None
     except ValueError:
         twin = False
     answers[name] = [text, encoder is not None, failing, twin]
-print(json.dumps([answers, sorted(tokenizer.get_added_vocab()), {"bos_token": "<s>", "eos_token": tokenizer.eos_token}]))
+print(json.dumps([answers, shorter, sorted(tokenizer.get_added_vocab()), {"bos_token": "<s>", "eos_token": tokenizer.eos_token}]))
 """,
         {kind: in_openais_words(kind, messages) for kind, messages in template_probe.CONVERSATIONS.items()},
     )
-    answers, ends, words = told
+    answers, shorter, ends, words = told
     assert len(answers) > 30
+    assert shorter == []
     for name, (text, trainable, failing, twin) in answers.items():
         bits = template_probe.probe(text, words, ends, twin)
         found = {kind for kind, bit in template_probe.BITS.items() if bits & bit}

@@ -11,6 +11,7 @@ from ftspec.pipeline.base_files import examine, folder_of, shape_of
 from ftspec.pipeline.local_notes import local_notes
 from ftspec.pipeline.project import open_project
 from ftspec.pipeline.public import plan
+from ftspec.server.trainers.local.resolve import most_tokens
 from ftspec.server.trainers.local.settings import Base
 
 CHATML = (
@@ -103,6 +104,49 @@ def test_data_check_names_them_too(base, planned, tmp_path):
     assert "cannot render a system message" in checked.output
 
 
+def test_rows_that_the_base_cannot_read_are_named(base, planned, tmp_path, monkeypatch):
+    """Counted by the base's own tokenizer a row that is too long is an error; guessed without it, a warning; the least `max_length` counts."""
+    folder = base("small", CHATML, config={"max_position_embeddings": 600})
+    rows = [[ASK, ANSWER], [{"role": "user", "content": "word " * 700}, ANSWER], [{"role": "user", "content": "word " * 300}, ANSWER]]
+
+    def warned(**more):
+        found, errors = planned(rows, **more)
+        assert errors == []
+        return [(one.code, one.at.line, one.count) for one in found.diagnostics if "longer" in one.code]
+
+    monkeypatch.setattr("ftspec.pipeline.base_files.find_spec", lambda _: None)
+    assert warned() == [("perhaps-longer-than-base", 2, 1)]
+    assert warned(experiment="base_model: small, engine_options: {max_length: 256}") == [("perhaps-longer-than-base", 2, 2)]
+    assert warned(experiment="base_model: small, engine_options: {max_length: 9000}") == [("perhaps-longer-than-base", 2, 1)]
+    monkeypatch.setattr("ftspec.pipeline.base_files.find_spec", lambda name: name)
+    monkeypatch.setattr("ftspec.data.checks.base_length.tokenizer", {str(folder / "tokenizer.json"): lambda text: len(text.split())}.get)
+    both = "base_model: small, matrix: {seed: [1, 2], overrides: [{where: {seed: 2}, set: {engine_options.max_length: 256}}]}"
+    assert planned(rows)[1] == ["longer-than-base: the row is longer than the 600 tokens that jobs of `small` take (t.jsonl:2)"]
+    assert planned(rows, experiment=both)[1] == [
+        "longer-than-base: the row is longer than the 256 tokens that jobs of `small` take (t.jsonl:2)"
+    ]
+    checked = CliRunner().invoke(group, ["data", "check", "-C", str(tmp_path), "--json"])
+    (found,) = [one for one in json.loads(checked.stdout)["diagnostics"] if one["code"] == "longer-than-base"]
+    assert (found["count"], [place["line"] for place in found["places"]]) == (2, [2, 3])
+
+
+@pytest.mark.parametrize(
+    ("config", "given", "most"),
+    [
+        ({"max_position_embeddings": 2048}, {}, 2048),
+        ({"n_positions": 1024, "vocab_size": 9}, {"max_length": "auto"}, 1024),
+        ({"text_config": {"max_position_embeddings": 4096}, "max_position_embeddings": 77}, {}, 4096),
+        ({"max_position_embeddings": 2048}, {"max_length": 100}, 100),
+        ({"max_position_embeddings": 2048}, {"max_length": 10**6}, 2048),
+        ({}, {"max_length": 100}, 100),
+        ({"max_position_embeddings": None, "text_config": []}, {"max_length": None}, None),
+    ],
+)
+def test_the_smaller_of_context_and_max_length_counts(config, given, most):
+    """Architectures call their context by several names; `max_length` never makes it longer."""
+    assert most_tokens(config, given) == most
+
+
 def test_a_template_that_shows_only_the_last_answer_takes_rows_with_one(base, planned):
     """Marks that leave out earlier answers make rows with several of them an error."""
     base("small", LAST_ONLY)
@@ -180,6 +224,7 @@ def test_bases_are_looked_at_below_the_project_and_data_roots_only(base, tmp_pat
     hub = tmp_path / "cache" / "hub" / "models--o--n" / "snapshots" / revision
     hub.parent.mkdir(parents=True)
     hub.symlink_to(inside.path)
+    (inside.path / "tokenizer_config.json").write_text("{}")
     (root / "link").symlink_to(inside.path)
     project = open_project(directory=root, need_spec=False)
     wider = open_project(directory=root, need_spec=False, data_roots=[tmp_path / "cache"])
@@ -189,6 +234,25 @@ def test_bases_are_looked_at_below_the_project_and_data_roots_only(base, tmp_pat
     assert [folder_of(one, project) for one in (outside, linked, of_hub)] == [None, None, None]
     assert [folder_of(one, wider) for one in (outside, linked, of_hub)] == [None, None, None]
     assert {folder_of(one, widest) for one in (outside, linked, of_hub)} == {inside.path}
+
+
+@pytest.mark.parametrize("where", ["HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HOME"])
+def test_a_base_of_the_hub_is_looked_at_where_its_client_keeps_it(base, planned, tmp_path_factory, monkeypatch, where):
+    """The user's own cache is read for the commit that a spec pins, also before the weights are there; a half-fetched one is left alone."""
+    root, revision = tmp_path_factory.mktemp("home"), "c" * 40
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(where, str(root))
+    inside = {"HF_HUB_CACHE": "", "HF_HOME": "hub", "XDG_CACHE_HOME": "huggingface/hub", "HOME": ".cache/huggingface/hub"}[where]
+    snapshot = root / inside / "models--o--n" / "snapshots" / revision
+    snapshot.parent.mkdir(parents=True)
+    base("small", STRICT, weights=False).rename(snapshot)
+    engine = f"models: {{small: {{repo: o/n, revision: {revision}}}}}"
+    assert planned([[SYSTEM, ASK, ANSWER]], engine=engine)[1] == []
+    (snapshot / "tokenizer_config.json").write_text("{}")
+    expected = "base-lacks: the chat template of `small` cannot render a system message (t.jsonl:1)"
+    assert planned([[SYSTEM, ASK, ANSWER]], engine=engine)[1] == [expected]
+    assert planned([[SYSTEM, ASK, ANSWER]], engine=f"models: {{small: {snapshot}}}")[1] == []
 
 
 def test_odd_files_of_a_base_tell_nothing(base, tmp_path):

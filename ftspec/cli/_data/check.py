@@ -110,7 +110,9 @@ def _check(
     for dataset in chosen.datasets:
         spec = chosen.spec if chosen.spec is not None and dataset.name in chosen.spec.datasets and engine is None else None
         setting = (
-            uses.setting_of(spec, dataset.name, chosen.profiles, safety=safety, lacks=bases.lacks(dataset.name))
+            uses.setting_of(
+                spec, dataset.name, chosen.profiles, safety=safety, lacks=bases.lacks(dataset.name), reads=bases.reads(dataset.name)
+            )
             if spec
             else setting_for(profile, method=method, safety=safety)
         )

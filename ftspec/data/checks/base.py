@@ -9,6 +9,7 @@ the leakage index or the statistics report under their code.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -24,6 +25,18 @@ PREFERENCE = frozenset({"preference"})
 COMPLETION = frozenset({"completion"})
 MESSAGES = CHAT | REINFORCEMENT | PREFERENCE
 ANY = frozenset({"chat", "reinforcement", "preference", "completion", "eval"})
+
+
+class Reads(msgspec.Struct, frozen=True, kw_only=True, order=True):
+    """How many tokens of a row the jobs of a base model take, and its `tokenizer.json`, if rows can be counted with it here.
+
+    `digest` is that file's: what was counted with another one is not remembered.
+    """
+
+    base: str
+    tokens: int
+    tokenizer: str = ""
+    digest: str = ""
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +59,13 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the slow searches for secrets and personal data run."""
     lacks: tuple[tuple[str, str], ...] = ()
     """What bases and engines of the dataset's jobs do not have: a name, and one of `base_model.LACKS`."""
+    reads: tuple[Reads, ...] = ()
+    """How long rows may be for the bases of the dataset's jobs, where they are known."""
+
+    @property
+    def surely_fits(self) -> int:
+        """How many bytes a row may have that is certainly not too long: no token is less than a byte."""
+        return min((one.tokens for one in self.reads), default=sys.maxsize)
 
 
 class Check:

@@ -92,14 +92,17 @@ class BaseLacks(RowCheck):
             if lack == "task_tools" and self.setting.format != "reinforcement":
                 continue
             sentence, needs = _WHOLE[lack]
-            declared = lack in {"tools", "task_tools"} and bool(self._holder(row).get("tools"))
-            if declared or any(needs(messages) for messages in self._conversations(row)):
+            declared = lack in {"tools", "task_tools"} and bool(holder_of(row, self.setting.format).get("tools"))
+            if declared or any(needs(messages) for messages in conversations(row, self.setting.format)):
                 yield sentence.format(printable(name[:80]))
 
-    def _holder(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        return input_of(row) if self.setting.format == "preference" else row
 
-    def _conversations(self, row: Mapping[str, Any]) -> list[Conversation]:
-        """Return what the template renders in one go: of a preference, the context with each of its answers."""
-        first, *answers = [messages_of(given) for given in message_lists(row, self.setting.format)]
-        return [[*first, *answer] for answer in answers] or [first]
+def holder_of(row: Mapping[str, Any], form: str) -> Mapping[str, Any]:
+    """Return what declares the tools of a row."""
+    return input_of(row) if form == "preference" else row
+
+
+def conversations(row: Mapping[str, Any], form: str) -> list[Conversation]:
+    """Return what a chat template renders in one go: of a preference, the context with each of its answers."""
+    first, *answers = [messages_of(given) for given in message_lists(row, form)]
+    return [[*first, *answer] for answer in answers] or [first]

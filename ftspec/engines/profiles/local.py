@@ -46,7 +46,7 @@ profile = Profile(
     },
     engine_options={
         "full": "Train all weights instead of LoRA adapters.",
-        "max_length": "Most tokens of a row; a longer one is refused. Default: the base's context.",
+        "max_length": "Most tokens of a row, where that is less than the base's context; a longer one is refused.",
     },
     settings={
         "models": "Base models by name: a folder, or `{repo, revision}` of a hub with a full commit id.",

@@ -71,6 +71,8 @@ class Loaded:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        from ftspec.server.trainers.local.resolve import most_tokens
+
         low = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
         self.folder = folder
         self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
@@ -86,7 +88,7 @@ class Loaded:
         self._count = 0
         ends = self.model.generation_config.eos_token_id
         self.ends = {*(ends if isinstance(ends, list) else [ends]), self.tokenizer.eos_token_id} - {None}
-        self.context = getattr(self.model.config, "max_position_embeddings", None) or 1 << 20
+        self.context = most_tokens(self.model.config.to_dict(), {}) or 1 << 20
 
     def adapter(self, folder: str | None) -> str:
         """Return the name under which an adapter is loaded."""

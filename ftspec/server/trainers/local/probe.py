@@ -128,6 +128,7 @@ def _template(folder: Path, config: dict[str, Any]) -> Facts:
     from transformers import AutoConfig, AutoTokenizer
 
     from ftspec.server.trainers.local.encode import TemplateRefused, policy
+    from ftspec.server.trainers.local.resolve import most_tokens
 
     text = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True).get_text_config()
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
@@ -136,7 +137,7 @@ def _template(folder: Path, config: dict[str, Any]) -> Facts:
         "hidden": getattr(text, "hidden_size", None),
         "layers": getattr(text, "num_hidden_layers", None),
         "vocabulary": getattr(text, "vocab_size", None),
-        "context": config.get("max_position_embeddings"),
+        "context": most_tokens(config, {}),
     }
     try:
         how = policy(tokenizer)

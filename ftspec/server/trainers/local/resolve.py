@@ -27,6 +27,17 @@ RATES: Mapping[Method, tuple[float, float]] = {"supervised": (2e-4, 2e-5), "dpo"
 """Learning rates that the multiplier multiplies: LoRA, full."""
 
 _SAMPLES = 8
+_CONTEXTS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
+"""What architectures call their context in `config.json`."""
+
+
+def most_tokens(config: Mapping[str, Any], given: Mapping[str, Any]) -> int | None:
+    """Return how many tokens a row may have: the context of the base, or a smaller `max_length`; `None`: nobody says."""
+    inner = config.get("text_config")
+    texts = inner if isinstance(inner, dict) else config
+    context = next((size for name in _CONTEXTS if isinstance(size := texts.get(name), int) and size > 0), None)
+    wanted = given.get("max_length", "auto")
+    return min((size for size in (context, wanted) if isinstance(size, int)), default=None)
 
 
 def samples(compute_multiplier: float) -> int:

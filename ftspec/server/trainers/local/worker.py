@@ -185,14 +185,14 @@ class Attempt:
 
     def _encoder(self, folder: Path, tokenizer: Any) -> Encoder:
         from ftspec.server.trainers.local.encode import Encoder, TemplateRefused, policy
+        from ftspec.server.trainers.local.resolve import most_tokens
 
         try:
             how = policy(tokenizer)
         except TemplateRefused as refused:
             raise Failed("unsupported_chat_template", f"The base cannot be trained on conversations: {refused}.", "model") from None
         config = json.loads((folder / "config.json").read_text())
-        context = config.get("max_position_embeddings")
-        return Encoder(tokenizer, how, max_length=self._job["hyperparameters"].get("max_length") or context)
+        return Encoder(tokenizer, how, max_length=most_tokens(config, self._job["hyperparameters"]))
 
     def _read(self, param: str, encoder: Encoder) -> list[dict[str, Any]]:
         from ftspec.server.trainers.local.encode import BadRows, read
