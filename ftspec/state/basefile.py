@@ -75,8 +75,10 @@ class LoadedJob(RecordedJob, frozen=True, kw_only=True, omit_defaults=True, eq=F
     def tags(self) -> dict[str, str]:
         """The owner's labels."""
         value = _tags(self)
-        with _reading(self):
+        try:  # ten thousand times a plan, as `status`, so without a context manager
             return _TAGS.decode(value) if type(value) is Raw else value
+        except msgspec.DecodeError as problem:
+            raise BadRecord(self, problem) from None
 
     @property
     def status(self) -> JobStatus:
@@ -84,7 +86,7 @@ class LoadedJob(RecordedJob, frozen=True, kw_only=True, omit_defaults=True, eq=F
         value: tuple[Attempt, ...] | Raw = _attempts(self)
         if not isinstance(value, Raw):
             return value[-1].status
-        try:  # ten thousand times a plan, so without a context manager
+        try:
             return max(_STATUSES.decode(value), key=_number).status
         except msgspec.DecodeError as problem:
             raise BadRecord(self, problem) from None

@@ -63,7 +63,7 @@ def load(disk: Disk, folder: int, *, name: str, strict: bool = False, checked: M
     for line in numbered_lines(loaded.bases.get(HISTORY, b"")):
         if (wrong := wrong_in_history(line.content)) is not None:
             loaded.problems.append(bad_line(line, wrong, place=f"{name}/{HISTORY}"))
-    if not loaded.bases.get("jobs.jsonl", b"").strip() and HISTORY in loaded.bases:
+    if _blank(loaded, "jobs.jsonl") and HISTORY in loaded.bases:
         loaded.problems += _lost_records(loaded, name)
     return loaded
 
@@ -74,9 +74,14 @@ def _lost_records(loaded: Loaded, name: str) -> list[Diagnostic]:
     if not facts:
         return []
     at = Place(path=printable(f"{name}/jobs.jsonl"))
-    if any(loaded.bases.get(base, b"").strip() for base in BASE_FILES):
+    if not all(_blank(loaded, base) for base in BASE_FILES):
         return [warning("missing-records", "no job is recorded, although commands have written records", at=at, help=_RESTORE)]
     return [error("missing-records", f"the records of {facts} facts that commands have written are gone", at=at, help=_RESTORE)]
+
+
+def _blank(loaded: Loaded, base: str) -> bool:
+    data = loaded.bases.get(base)
+    return not data or data.isspace()
 
 
 class _Command(msgspec.Struct):

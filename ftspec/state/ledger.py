@@ -168,7 +168,7 @@ class Ledger:
 
     def diagnostics(self) -> list[Diagnostic]:
         """Return what is odd about the records themselves."""
-        odd = [diagnostic for job in self.state().jobs.values() for diagnostic in _odd(job)]
+        odd = [diagnostic for job in self.state().jobs.values() if job.open or job.duplicates for diagnostic in _odd(job)]
         for shelf in self.shelves.values():
             for identity, problem in shelf.problems.items():
                 sentence = f"the record of {shelf.kind.name} `{printable(identity[-1][:SHORT])}` cannot be right: {printable(problem)}"

@@ -232,6 +232,29 @@ def test_the_short_way_of_a_plain_job_gives_the_same_job(monkeypatch: pytest.Mon
     law()
 
 
+def test_jobs_of_a_grid_are_those_that_their_class_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copies of one job whose columns are filled in equal jobs made one by one from the rows."""
+    from ftspec.experiment import DesiredJob
+    from ftspec.spec import cells
+
+    def one_by_one(constants: dict[str, Any], columns: dict[str, list[Any]], count: int) -> list[DesiredJob]:
+        assert {len(column) for column in columns.values()} <= {count}
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return [DesiredJob(**constants, **row) for row in rows]
+
+    @given(experiments=EXPERIMENTS)
+    @settings(max_examples=30, deadline=None)
+    def law(experiments: dict[str, Any]) -> None:
+        defaults = {"engine": "sandbox", "base_model": "sandbox-mini", "train": "d", "tags": {"b": "c"}}
+        text = json.dumps({"ftspec": 1, "datasets": {"d": "d.jsonl"}, "defaults": defaults, "experiments": experiments})
+        found = _jobs(text)
+        with monkeypatch.context() as patch:
+            patch.setattr(cells, "_jobs", one_by_one)
+            assert _jobs(text) == found
+
+    law()
+
+
 @pytest.mark.parametrize(
     "text",
     [
