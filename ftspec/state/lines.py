@@ -128,12 +128,12 @@ def read_segment(name: str, data: bytes, *, place: str, check: bool = True) -> S
                 segment.newer = True
             else:
                 segment.header = segment.header or entry
-    missing = set(range(max(numbers, default=-1) + 1)) - numbers
+    missing = max(numbers, default=-1) + 1 - sum(number >= 0 for number in numbers)
     if missing and not segment.problems and not segment.newer:
         segment.problems.append(
             warning(
                 "missing-facts",
-                f"`{printable(place)}` lacks {len(missing)} of its lines",
+                f"`{printable(place)}` lacks {missing:,} of its lines",
                 at=Place(path=place),
                 help="restore the file from version control",
             )

@@ -10,6 +10,7 @@ import pytest
 
 from ftspec.diagnostics import FtspecError, Severity, has_errors
 from ftspec.state.jsonl import JsonlState, StateUnreadable
+from ftspec.state.lines import decode, encode
 from ftspec.state.repair import ACCEPT_EDIT, examine, mend
 from ftspec.testing.state import job
 
@@ -182,6 +183,14 @@ def test_a_missing_line_is_reported(state, log):
     lines = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(b"".join(lines[:2] + lines[3:]))
     assert [problem.code for problem in state.read()[1]] == ["missing-facts"]
+
+
+def test_a_line_with_a_number_beyond_reason_costs_no_memory(state, log):
+    """A number that somebody wrote by hand is subtracted, not counted up to: `seq` two thousand million once took 23 GB."""
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join(lines[:-1]) + encode(decode(lines[-1][:-1])[1], 2**53))
+    [problem] = state.read()[1]
+    assert (problem.code, f"lacks {2**53 - len(lines) + 1:,} of its lines" in problem.message) == ("missing-facts", True)
 
 
 CONFLICT = b"<<<<<<< HEAD\n%s||||||| base\n%s=======\n%s>>>>>>> branch\n"
