@@ -46,7 +46,8 @@ def command(
     from ftspec.state.lockfile import read
     from ftspec.state.trained import as_csv, as_json, as_shell, models
 
-    state = _state.read(_state.backend(project))
+    store = _state.backend(project)
+    state = _state.read(store)
     lock, problems = read(project.lockfile)
     _console.show(problems, fail_on_errors=False)
     rows = models(state, lock, history=history, where=_pairs(where))
@@ -65,7 +66,7 @@ def command(
         case _ if not rows and where:
             _console.out(f"No model has {' and '.join(f'`{printable(one)}`' for one in where)}.")
         case _ if not rows:
-            _console.out("No models are recorded yet. `ftspec status` shows the jobs.")
+            _console.out(f"No models are recorded in `{printable(store.name)}` yet. `ftspec status` shows the jobs.")
         case _:
             _table(rows)
 
@@ -81,22 +82,28 @@ def _pairs(words: Sequence[str]) -> dict[str, str]:
 
 
 def _table(rows: Sequence[TrainedModel]) -> None:
-    loss = [row.metrics.get("full_valid_loss") or row.metrics.get("valid_loss") or row.metrics.get("train_loss") for row in rows]
     cells = [
         (
             row.address,
             row.base_model,
             row.step,
-            None if one is None else f"{one:.4f}",
+            _figure(row, "train_loss"),
+            _figure(row, "full_valid_loss", "valid_loss"),
             row.model,
             row.deployment,
             None if row.current else "replaced",
         )
-        for row, one in zip(rows, loss, strict=True)
+        for row in rows
     ]
-    headers = ("address", "base model", "step", "loss", "model", "deployment", "")
+    headers = ("address", "base model", "step", "loss", "valid", "model", "deployment", "")
     used = [i for i, head in enumerate(headers) if any(row[i] is not None for row in cells) or head == "model"]
     _console.table([headers[i] for i in used], [[row[i] for i in used] for row in cells])
+
+
+def _figure(row: TrainedModel, *names: str) -> str | None:
+    """Return the first of these metrics that the engine told."""
+    found = next((one for name in names if (one := row.metrics.get(name)) is not None), None)
+    return None if found is None else f"{found:.4f}"
 
 
 def _selected(select: Sequence[str], rows: list[TrainedModel], state: State) -> list[TrainedModel]:

@@ -48,11 +48,12 @@ def list_(project: Project, select: tuple[str, ...], *, everything: bool, as_jso
         ftspec state list
         ftspec state list status:failed
     """
-    records = _state.chosen(select, _state.read(_state.backend(project)), forgotten=everything)
+    store = _state.backend(project)
+    records = _state.chosen(select, _state.read(store), forgotten=everything)
     if as_json:
         _show_json(records)
     elif not records:
-        _console.out("No jobs are recorded.")
+        _console.out("No jobs are selected." if select else f"No jobs are recorded in `{printable(store.name)}`.")
     else:
         rows = [(one.address, _word(one), one.engine, len(one.attempts), one.key[:SHORT], one.model) for one in records]
         _console.table(("address", "status", "engine", "attempts", "key", "model"), rows)

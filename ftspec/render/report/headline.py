@@ -75,8 +75,9 @@ def _money(report: Report) -> Iterator[Fact]:
         if simulated and not total:
             yield Fact(title="spent (simulated)", value="free", detail="no money is involved")
             continue
-        planned = estimate([one for one in mine if one.what == "training"])
-        detail = f"training was estimated at {planned}" + (f"; {count(unknown, 'cost')} not known" if unknown else "")
+        training = [one for one in mine if one.what == "training"]
+        said = f"training was estimated at {planned}" if (planned := estimate(training)) != "unknown" else "training had no estimate"
+        detail = said + (f"; {count(unknown, 'cost')} not known" if unknown else "")
         known = any(one.actual is not None for one in mine)
         yield Fact(title="spent", value=f"{money(total)} {currency}" if known else "unknown", detail=detail)
 
