@@ -34,6 +34,8 @@ _STATUSES: Mapping[str, JobStatus] = {
 
 _MAX_ID = 512
 _LARGEST = 2**63
+_YEAR_10000 = 253_402_300_800
+"""Unix seconds that no date of Python's reaches."""
 _SECRET_MEMBERS = frozenset({"api_key", "apikey", "token", "secret", "password", "authorization"})
 
 
@@ -254,7 +256,7 @@ def _time(value: Any) -> int | None:
         except ValueError:
             return None
         value = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    return int(value) if _is_number(value) and 0 < value < 2**40 else None
+    return int(value) if _is_number(value) and 0 < value < _YEAR_10000 else None
 
 
 def _without_secrets(value: Any) -> Any:

@@ -161,10 +161,14 @@ def calculate(formula: str, values: Mapping[str, float]) -> float:
         msg = "the formula is too long"
         raise ValueError(msg)
     try:
-        return float(_value(ast.parse(formula.strip(), mode="eval").body, values))
+        value = float(_value(ast.parse(formula.strip(), mode="eval").body, values))
     except (SyntaxError, TypeError, OverflowError, RecursionError, MemoryError):
         msg = "expected an arithmetic formula over the names of the graders"
         raise ValueError(msg) from None
+    if not math.isfinite(value):
+        msg = "the value of the formula is larger than any number"
+        raise ValueError(msg)
+    return value
 
 
 def _value(node: ast.expr, values: Mapping[str, float]) -> float:

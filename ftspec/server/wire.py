@@ -7,6 +7,7 @@ Bodies are read by pydantic models in strict mode; the first problem found is th
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import string
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -75,7 +76,7 @@ async def read_json(request: Request) -> Json:
     if not raw:
         return {}
     try:
-        value = json.loads(raw, parse_constant=_no_constant)
+        value = json.loads(raw.decode(), parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         raise ApiError(400, "We could not parse the JSON body of your request: it is not valid JSON.", code="invalid_json") from None
     if not isinstance(value, dict):
@@ -98,6 +99,12 @@ def half_characters(raw: bytes | bytearray, value: Any) -> bool:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(name)
+
+
+def _finite(text: str) -> float:
+    """Return a number of a body; `1e400` reads as infinity, which no answer could repeat."""
+    number = float(text)
+    return number if math.isfinite(number) else _no_constant(text)
 
 
 def checked(model: type[B], value: Any, *, within: str = "") -> B:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -123,6 +124,7 @@ def alone(name: str, options: argparse.Namespace) -> None:
             _warm(target)
     else:
         target = all_targets()[name]
+        resource.setrlimit(resource.RLIMIT_AS, (4 * MEBIBYTES * 2**20,) * 2)  # of addresses: threads and libraries reserve many
     place = options.scratch / "place"
     place.mkdir()
     with target.prepare(place) as check:
