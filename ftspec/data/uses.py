@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from ftspec.diagnostics import Diagnostic
 
 if TYPE_CHECKING:
     from ftspec.actions import DatasetFacts
-    from ftspec.experiment import Spec
+    from ftspec.experiment import DesiredJob, Spec
     from ftspec.profile import Profile
 
 _ITEM = re.compile(r"\{\{\s*item\.([A-Za-z_][\w.-]*)")
@@ -34,6 +35,14 @@ def item_keys(value: Any) -> frozenset[str]:
 def dataset_of(ref: str) -> str:
     """Return the dataset that a reference belongs to."""
     return ref.partition(".")[0]
+
+
+def told_apart(spec: Spec) -> Spec:
+    """Return the spec with one job for each different use of datasets: all that settings, tokenizers and limits ask about jobs."""
+    ways: dict[tuple[Any, ...], DesiredJob] = {}
+    for job in spec.jobs:
+        ways.setdefault((job.train, job.validation, job.engine, job.method, job.preset, id(job.grader)), job)
+    return replace(spec, jobs=tuple(ways.values()))
 
 
 def profiles_of(spec: Spec, name: str, profiles: Mapping[str, Profile]) -> Iterator[Profile]:

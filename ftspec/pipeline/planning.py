@@ -193,9 +193,10 @@ def digest_all(loaded: Loaded, *, watch: Watch = unwatched) -> tuple[dict[str, D
     from ftspec.pipeline.local_bases import bases_of
 
     project, spec, known = loaded.project, loaded.spec, profiles()
+    bases = bases_of(spec, project)
+    spec = uses.told_apart(spec)
     used = {ref for job in spec.jobs for ref in (job.train, job.validation) if ref}
     used |= {one.dataset for one in spec.evals.values()}
-    bases = bases_of(spec, project)
     facts: dict[str, DatasetFacts] = {}
     problems: list[Diagnostic] = [*bases.diagnostics]
     folder = project.cache

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from ftspec.actions import DatasetFacts
+from ftspec.data import uses
 from ftspec.data.audit import audit, over_context
 from ftspec.data.checks.base import Setting
 from ftspec.data.limits import limits, setting_for
 from ftspec.data.onepass import facts_of
 from ftspec.data.stats import histogram, percentile, statistics_of
 from ftspec.diagnostics import Severity
+from ftspec.experiment import DesiredDataset, DesiredJob, EngineEntry, Spec
 from ftspec.profile import MethodProfile, Profile
 
 
@@ -160,3 +166,51 @@ def test_a_histogram_has_round_steps_that_hold_all_rows():
 def test_percentiles_are_lengths_that_occur(share, value):
     """A percentile is the smallest length that so many rows do not exceed."""
     assert percentile({1: 1, 2: 1, 3: 1, 10: 1}, share) == value
+
+
+@given(st.data())
+@settings(max_examples=100, deadline=None)
+def test_one_job_for_each_use_of_datasets_tells_as_much_as_all_jobs(data):
+    """A grid of thousands is asked by what its jobs do with datasets, and every answer stays the same."""
+    refs = ["a", "a.train", "b", "b.test"]
+    values = {
+        "engine": ["one", "two", "lost"],
+        "train": refs,
+        "validation": [None, *refs],
+        "method": ["supervised", "dpo"],
+        "preset": [None, "classification"],
+        "grader": [None, {"input": "{{item.x}}"}, {"input": "{{item.y.z}}"}, {"input": "{{item.x}}"}],
+        "seed": [1, 2],
+    }
+    jobs = [DesiredJob(address="", experiment="e", engine="one", scope="s", base_model="m", train="a")]
+    for name in data.draw(st.lists(st.sampled_from(list(values)), max_size=12)):  # each differs from another in one thing
+        jobs.append(replace(data.draw(st.sampled_from(jobs)), **{name: data.draw(st.sampled_from(values[name]))}))
+    engines = {"one": EngineEntry(name="one", type="engine", scope="s"), "two": EngineEntry(name="two", type="other", scope="s")}
+    known = {
+        "engine": ENGINE,
+        "other": Profile(
+            name="other",
+            title="Other",
+            methods={
+                "supervised": MethodProfile(hyperparameters={}, dataset_format="chat"),
+                "dpo": MethodProfile(hyperparameters={}, dataset_format="preference"),
+            },
+            defaults={"tokenizer": "words"},
+            min_rows=3,
+        ),
+    }
+    spec = Spec(root="", engines=engines, datasets={name: DesiredDataset(name=name, path=name) for name in "ab"}, jobs=tuple(jobs))
+    facts = {ref: DatasetFacts(ref=ref, key=ref, rows=2, bytes=9, format="chat") for ref in refs}
+    short = uses.told_apart(spec)
+    assert uses.spec_limits(short, facts, known) == uses.spec_limits(spec, facts, known)
+    for name in "ab":
+        assert uses.setting_of(short, name, known) == uses.setting_of(spec, name, known)
+        assert uses.tokenizer_of(short, name, known) == uses.tokenizer_of(spec, name, known)
+
+
+def test_a_grid_is_asked_once_for_each_use_of_datasets():
+    """Jobs that differ in other things only count as one."""
+    jobs = [
+        DesiredJob(address=f"e/{seed}", experiment="e", engine="one", scope="s", base_model="m", train="a", seed=seed) for seed in range(9)
+    ]
+    assert [job.seed for job in uses.told_apart(Spec(root="", jobs=tuple(jobs))).jobs] == [0]
