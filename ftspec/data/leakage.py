@@ -1,18 +1,21 @@
 """Leakage: what a validation set or an eval shares with the data that a model is trained on.
 
-Four kinds, from certain to likely: the same row, the same prompt (with another answer), a near
-duplicate, and rows of one group on both sides. The held-out parts are indexed first, then the
-training data streams past the index.
+Four kinds, from certain to likely: the same row (members beside prompt and answer aside), the
+same prompt, a near duplicate, and rows of one group on both sides. The held-out parts are
+indexed first, then the training data streams past the index.
 
-Near duplicates are found by word n-grams: an item is one if a single training row has at
-least `NEAR` of its n-grams, those aside that many items share (greetings, instructions, templates).
-Items of fewer than `SHORT` words have too few n-grams to tell; for them equality must do. Texts
-are compared in lower case without punctuation, and without system prompts.
+Near duplicates have the same prompt in other letters, or are found by word n-grams: an item is
+one if a single training row has at least `NEAR` of its n-grams, those aside that many items share
+(greetings, instructions, templates). Items of fewer than `SHORT` words have too few n-grams to
+tell; for them the prompt must do. Texts are compared without system prompts, in lower case,
+without punctuation and invisible characters, and in one of the forms that Unicode has for them.
 """
 
 from __future__ import annotations
 
+import functools
 import string
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,7 +24,8 @@ from ftspec.data.boring import PlainChat, as_dict
 from ftspec.data.checks import all_codes
 from ftspec.data.digest import part_of
 from ftspec.data.findings import KEEP
-from ftspec.data.formats import all_formats
+from ftspec.data.formats import EVAL, all_formats
+from ftspec.data.messages import messages_of, role_of, text_of
 from ftspec.data.rows import Place as Where
 from ftspec.data.source import Source
 from ftspec.data.split import field_of
@@ -49,6 +53,10 @@ BYTES_PER_BYTE = 27
 """What a byte of held-out chat rows costs in the index, measured on English."""
 
 _TO_SPACE = str.maketrans(dict.fromkeys(string.punctuation, " "))
+_SYSTEM = frozenset({"system", "developer"})
+_ASKED_WORDS = 2
+_ASKED_LETTERS = 8
+"""A text of an eval's item may be what is asked if it has so many words, or letters; shorter ones are labels and names."""
 _DENSE = 12
 """Above so many letters a word, a text has no spaces between words (Chinese, Japanese, Thai): its letters are compared."""
 
@@ -79,6 +87,8 @@ class Leak:
 @dataclass(slots=True)
 class _Item:
     place: Place
+    said: int | None = None
+    """A hash of prompt and answer together."""
     grams: int = 0
     code: str = ""
     """The worst that was found so far."""
@@ -100,6 +110,8 @@ class Index:
     items: list[_Item] = field(default_factory=list)
     rows: dict[int, list[int]] = field(default_factory=dict)
     prompts: dict[int, list[int]] = field(default_factory=dict)
+    asked: dict[int, list[int]] = field(default_factory=dict)
+    """Prompts as they are compared for near duplicates."""
     grams: dict[int, tuple[int, ...]] = field(default_factory=dict)
     groups: dict[int, Place] = field(default_factory=dict)
     shared_groups: dict[int, tuple[Place, Place]] = field(default_factory=dict)
@@ -115,11 +127,13 @@ class Index:
         """Add one held-out row."""
         number = len(self.items)
         place = Place(path=row.path, line=row.line)
-        self.items.append(_Item(place))
+        self.items.append(_Item(place, said_key(row.value, form)))
         self.rows.setdefault(hash64(row.canonical), []).append(number)
         if (prompt := prompt_key(row.value, form)) is not None:
             self.prompts.setdefault(prompt, []).append(number)
-        words = words_of(row.value, form) if self.near else []
+        asked, words = texts_of(row.value, form) if self.near else ((), [])
+        for one in asked:
+            self.asked.setdefault(one, []).append(number)
         if len(words) >= SHORT:
             self.sizes.add(_size(words))
             for gram in set(grams_of(words, _size(words))):
@@ -143,9 +157,15 @@ class Index:
             self._note(number, "leaked-row", row, 1.0)
         if (prompt := prompt_key(row.value, form)) is not None:
             for number in self.prompts.get(prompt, ()):
-                self._note(number, "leaked-prompt", row, 1.0)
-        if self.grams:
-            self._look_near(words_of(row.value, form), row)
+                said = self.items[number].said
+                same = said is not None and said == said_key(row.value, form)
+                self._note(number, "leaked-row" if same else "leaked-prompt", row, 1.0)
+        if self.near:
+            asked, words = texts_of(row.value, form)
+            for one in asked:
+                for number in self.asked.get(one, ()):
+                    self._note(number, "near-duplicate", row, 1.0)
+            self._look_near(words, row)
         if (group := self._group(row)) in self.groups:
             self.shared_groups.setdefault(group, (self.groups[group], Place(path=row.path, line=row.line)))
 
@@ -182,15 +202,56 @@ def _size(words: Sequence[str]) -> int:
     return 5 if len(words) >= LONG else 3
 
 
-def words_of(value: Any, form: Format) -> list[str]:
-    """Return the words of a row that are compared: everything but system prompts and tools."""
+def texts_of(value: Any, form: Format) -> tuple[tuple[int, ...], list[str]]:
+    """Return hashes of what a row may ask, and the words of it that are compared: everything but system prompts and tools.
+
+    The hashes are good for this process only.
+    """
     if isinstance(value, PlainChat):
         texts = [one.content for one in value.messages if one.role != "system"]
+        ends = 1 if texts and value.messages[-1].role == "assistant" else 0
+        asked = plain_words(" ".join(texts[: len(texts) - ends]))
+        words = asked + plain_words(" ".join(texts[len(texts) - ends :]))
+        keys: tuple[int, ...] = (hash(" ".join(asked)),) if asked else ()
     else:
-        texts = [piece.text for piece in form.pieces(value) if piece.role not in {"system", "developer", "tools"}]
-    text = " ".join(texts).lower().translate(_TO_SPACE)
-    words = text.split()
-    return words if text.isascii() or len(text) <= _DENSE * len(words) else list("".join(words))
+        words = plain_words(" ".join(piece.text for piece in form.pieces(value) if piece.role not in _SYSTEM | {"tools"}))
+        keys = tuple({hash(" ".join(one)) for text in _asked_in(value, form) if (one := plain_words(text))})
+    letters = sum(map(len, words))
+    return keys, words if letters <= _DENSE * len(words) else list("".join(words))
+
+
+def _asked_in(value: Mapping[str, Any], form: Format) -> list[str]:
+    """Return the texts that may be what a row asks; of an eval's item any longer one, as its template may ask any."""
+    prompt = form.prompt(value)
+    if form.name == EVAL:
+        messages = messages_of(value.get("messages"))
+        texts = [
+            one for one in value.values() if isinstance(one, str) and (one.count(" ") + 1 >= _ASKED_WORDS or len(one) >= _ASKED_LETTERS)
+        ]
+    else:
+        messages = messages_of(prompt)
+        texts = [prompt] if isinstance(prompt, str) else []
+    if messages:
+        texts.append(" ".join(text_of(one) for one in messages if role_of(one) not in _SYSTEM))
+    return texts
+
+
+def plain_words(text: str) -> list[str]:
+    """Return the words of a text in lower case, without signs and what nobody sees, in Unicode's compatibility form."""
+    if text.isascii():
+        return text.lower().translate(_TO_SPACE).split()
+    text = unicodedata.normalize("NFKC", text).lower()
+    for letter in set(text):
+        if (plain := _plain(letter)) != letter:
+            text = text.replace(letter, plain)
+    return text.split()
+
+
+@functools.lru_cache(maxsize=10_000)
+def _plain(letter: str) -> str:
+    """Return what becomes of a character: a space of punctuation and symbols, nothing of what nobody sees."""
+    kind = unicodedata.category(letter)
+    return " " if kind[0] in "PS" else "" if kind == "Cf" else letter
 
 
 def grams_of(words: list[str], size: int) -> list[int]:
@@ -210,6 +271,13 @@ def prompt_key(value: Any, form: Format) -> int | None:
         if isinstance(prompt, list):
             prompt = [one for one in prompt if not (isinstance(one, dict) and one.get("role") in ("system", "developer"))]
     return hash64(sorted_json(prompt)) if prompt else None
+
+
+def said_key(value: Any, form: Format) -> int | None:
+    """Return a hash of prompt and answer together, whatever other members a row has; `None` where the format knows no answer."""
+    row = as_dict(value)
+    target = form.target(row)
+    return None if target is None else hash64(sorted_json([form.prompt(row), target]))
 
 
 def rows_of(part: Part, where: Where, *, progress: Progress | None = None) -> Iterator[tuple[Row, Format]]:
@@ -253,7 +321,7 @@ def compare(
 
 _SENTENCES = {
     "leaked-row": "a row of `{held}` is also in `{train}`",
-    "leaked-prompt": "a prompt of `{held}` is also in `{train}`, with another answer",
+    "leaked-prompt": "a prompt of `{held}` is also in `{train}`",
     "near-duplicate": "a row of `{held}` is nearly the same as one of `{train}`",
     "leaked-group": "`{held}` and `{train}` share a group",
 }

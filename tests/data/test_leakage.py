@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import unicodedata
 
 import msgspec
 import pytest
@@ -75,6 +76,59 @@ def test_the_same_prompt_with_another_answer_is_told_apart(folder):
     """A known question is a leak of its own kind; another system prompt does not hide it."""
     other = {"messages": [{"role": "user", "content": "q2"}, {"role": "assistant", "content": "a3"}]}
     assert set(compared(folder, [row("q1", "a1"), row("q2", "a2")], [other])) == {"leaked-prompt"}
+    same_answer = {"messages": [{"role": "user", "content": "q2"}, {"role": "assistant", "content": "a2"}]}
+    assert set(compared(folder, [row("q1", "a1"), row("q2", "a2")], [same_answer])) == {"leaked-prompt"}
+
+
+def test_members_beside_prompt_and_answer_hide_no_row(folder):
+    """A row with another id or source is the same row: the model has seen its question and its answer."""
+    train = [row("q1", "a1", id=1), row("q2", "a2", id=2)]
+    assert set(compared(folder, train, [row("q2", "a2", id=7, source="mail")])) == {"leaked-row"}
+    assert set(compared(folder, train, [row("q2", "a2")])) == {"leaked-row"}
+    tasks = [{"messages": [{"role": "user", "content": "q1"}], "answer": "4"}]
+    assert set(compared(folder, tasks, [tasks[0] | {"answer": "5"}])) == {"leaked-prompt"}
+
+
+SHORT_QUESTION = "Where's my order -- no. 5?"
+LONG_QUESTION = 'I don\'t see "the second invoice" of \u00e9t\u00e9 2024 in my account - can you send it again to the caf\u00e9?'
+OTHER_LETTERS = {
+    "case": str.upper,
+    "punctuation": lambda text: text.replace("'", "\u2019").replace('"', "\u201c").replace("-", "\u2014").replace("?", " !?"),
+    "white space": lambda text: f"  {text}\n".replace(" ", "\u00a0\t"),
+    "decomposed": lambda text: unicodedata.normalize("NFD", text),
+    "full width": lambda text: "".join(chr(ord(one) + 0xFEE0) if "!" <= one <= "~" else one for one in text),
+    "invisible": lambda text: text.replace("o", "o\u00ad").replace(" ", " \u200b\ufeff"),
+}
+
+
+@pytest.mark.parametrize("written", OTHER_LETTERS.values(), ids=OTHER_LETTERS)
+@pytest.mark.parametrize("question", [SHORT_QUESTION, LONG_QUESTION])
+def test_other_letters_hide_no_prompt(folder, question, written):
+    """Case, punctuation, white space and Unicode forms make no new question of an old one, however short it is."""
+    train = [row("How are you?", "fine"), row(question, "shipping")]
+    found = compared(folder, train, [row("How old are you?", "fine"), row(written(question), "billing")])
+    assert set(found) <= {"near-duplicate", "leaked-prompt"}
+    assert [(one.at.line, one.also[0][1].line) for one in found.values()] == [(2, 2)]
+
+
+@pytest.mark.parametrize("question", [SHORT_QUESTION, LONG_QUESTION])
+def test_an_eval_that_asks_from_fields_of_its_own_is_compared(folder, question):
+    """Which field the eval's template asks is not known here, so every longer text of an item may be the question; labels are none."""
+    train = [row(question, "shipping"), row("shipping", "label"), row("Order", "x")]
+    held = [{"id": 1, "question": question.lower(), "label": "x"}, {"id": 2, "question": "Is it late?", "label": "Order"}]
+    found = compared(folder, train, held)
+    assert set(found) == {"near-duplicate"}
+    assert (found["near-duplicate"].at.line, found["near-duplicate"].count) == (1, 1)
+    talk = {"messages": [{"role": "user", "content": question}], "rubric": "is it kind"}
+    parts = [
+        Part(dataset=folder.dataset(name, one, format=form), ref=name) for name, one, form in (("a", train[0], "chat"), ("b", talk, "eval"))
+    ]
+    assert [one.code for one in compare(parts[0], parts[1:], folder.place())] == ["near-duplicate"]
+
+
+def test_signs_alone_are_no_prompt(folder):
+    """Two rows that ask with signs only have nothing in common."""
+    assert compared(folder, [row("?!", "a")], [row("...", "a")]) == {}
 
 
 def test_rows_that_share_only_phrases_of_the_task_are_no_near_duplicates(folder):

@@ -86,7 +86,7 @@ class LeakedRow(Check):
 
 
 class LeakedPrompt(Check):
-    """A prompt of the validation set or of an eval is in the training data, with another answer.
+    """A prompt of the validation set or of an eval is in the training data, with another answer or system prompt.
 
     Why: the model has seen the question; figures on it are not about new questions.
     Fix: deal rows with `split:` and `group_by`, or remove the prompt from one of the two.
@@ -100,7 +100,8 @@ class LeakedPrompt(Check):
 class NearDuplicate(Check):
     """A row of the validation set or of an eval is nearly one of the training data.
 
-    Why: a word or two changed still gives the answer away.
+    Why: a word or two changed still gives the answer away. Prompts that differ in case, punctuation, white space or
+    Unicode forms only are found too, also where an eval has them in a field of its own.
     Fix: remove it from one of the two, or group such rows with `group_by`.
     """
 
