@@ -19,10 +19,10 @@ from ftspec.data.checks.chat import COPY_LENGTH
 
 
 class PlainMessage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """A message that is a role and a text."""
+    """A message that is a role and a text, in the order of canonical JSON."""
 
-    role: Literal["system", "user", "assistant"]
     content: Annotated[str, msgspec.Meta(min_length=1)]
+    role: Literal["system", "user", "assistant"]
 
 
 class PlainChat(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -56,22 +56,26 @@ def _good_order(roles: tuple[str, ...]) -> bool:
 
 
 def is_boring(messages: list[PlainMessage]) -> bool:
-    """Whether no rule has anything to say about a plain chat row without `|` (which special tokens have)."""
+    """Whether no rule has anything to say about a plain chat row that has no token."""
     roles = tuple([one.role for one in messages])
     good = _orders.get(roles)
     if not (_good_order(roles) if good is None else good):
         return False
     target = messages[-1].content
-    copyable = len(target) >= COPY_LENGTH
-    probe = target[:_PROBE]
+    size = len(target)
     for one in messages:
         text = one.content
         if one.role == "assistant":
-            if text[0].isspace() or text[-1].isspace():
+            if text != text.strip():
                 return False
-        elif text.isspace() or (copyable and probe in text and target in text):
+        elif text.isspace() or (COPY_LENGTH <= size <= len(text) and target[:_PROBE] in text and target in text):
             return False
     return True
+
+
+def has_token(messages: list[PlainMessage]) -> bool:
+    """Whether a text holds the start of a special token."""
+    return any("<|" in one.content for one in messages)
 
 
 def is_boring_dict(row: Mapping[str, Any], canonical: bytes, columns: frozenset[str]) -> bool:
@@ -79,10 +83,10 @@ def is_boring_dict(row: Mapping[str, Any], canonical: bytes, columns: frozenset[
     if len(row) > 1 and not row.keys() - columns <= {"messages"}:
         return False
     messages = row.get("messages")
-    if not isinstance(messages, list) or not messages or b"|" in canonical:
+    if not isinstance(messages, list) or not messages or b"<|" in canonical:
         return False
     try:
-        return is_boring([msgspec.convert(one, PlainMessage) for one in messages])
+        return is_boring(msgspec.convert(messages, list[PlainMessage]))
     except msgspec.ValidationError:
         return False
 

@@ -7,16 +7,18 @@ applies the transforms that look at one row at a time, and runs the row rules on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ftspec.data.boring import PlainChat, can_be_boring, is_boring, is_boring_dict
+from ftspec.data.batch import Batch
+from ftspec.data.boring import PlainChat, can_be_boring, has_token, is_boring, is_boring_dict
 from ftspec.data.checks import row_checks
 from ftspec.data.checks.base import Setting
 from ftspec.data.findings import Findings
-from ftspec.data.rows import BadRow, RowReader, has_duplicates
+from ftspec.data.rows import BadRow, RowReader, may_repeat_keys
+from ftspec.data.screening import Words
 from ftspec.data.split import Dealer
 from ftspec.data.transforms import Row, row_step
 
@@ -24,10 +26,6 @@ if TYPE_CHECKING:
     from ftspec.data.checks.base import RowCheck
 
 _BOM = b"\xef\xbb\xbf"
-
-
-_BRACE = ord("}")
-"""The last byte of a row with nothing after its object, also no CR."""
 
 
 class Order(msgspec.Struct, kw_only=True, frozen=True):
@@ -59,26 +57,34 @@ class RowRules:
 
     def __init__(self, setting: Setting, findings: Findings) -> None:
         self._rules: list[RowCheck] = row_checks(setting)
+        self._words = Words(word for rule in self._rules for word in rule.screen)
         self._columns = setting.columns
         self._fast = can_be_boring(setting)
+        self._surely_fits = setting.surely_fits
         self._findings = findings
+
+    def boring(self, lines: list[bytes], plain: list[PlainChat | None], canonical: bytes) -> list[PlainChat | None]:
+        """Return the plain rows that no rule has anything to say about, `None` for each other one; `canonical` holds them all."""
+        if b"|" in canonical and b"<|" in canonical:
+            plain = [None if value is None or has_token(value.messages) else value for value in plain]
+        if max(map(len, lines), default=0) > self._surely_fits:
+            plain = [value if len(raw) <= self._surely_fits else None for raw, value in zip(lines, plain, strict=True)]
+        return [value if value is not None and is_boring(value.messages) else None for value in plain]
 
     def check(self, value: Mapping[str, Any], canonical: bytes, line: int) -> None:
         """Note what the rules say about a row."""
-        if self._fast and is_boring_dict(value, canonical, self._columns):
+        if self._fast and len(canonical) <= self._surely_fits and is_boring_dict(value, canonical, self._columns):
             return
+        words = self._words.within(canonical)
         for rule in self._rules:
-            if rule.screen and not any(word in canonical for word in rule.screen):
+            if rule.screen and words.isdisjoint(rule.screen):
                 continue
             for sentence in rule.find(value):
                 self._findings.add(rule.code, sentence, line)
 
 
 class Scanner:
-    """Turns the blocks of one file, in order, into rows and findings.
-
-    The value of a row is a dict, or a `PlainChat` where nothing needs more than that.
-    """
+    """Turns the blocks of one file, in order, into rows and findings."""
 
     def __init__(self, order: Order, *, first_block: bool = True) -> None:
         self.findings = Findings()
@@ -91,57 +97,57 @@ class Scanner:
         self._rules = RowRules(order.setting, self.findings) if order.check else None
         plain = can_be_boring(order.setting) and not order.steps and not order.group_by
         self._plain = msgspec.json.Decoder(PlainChat).decode if plain else None
-        self._encode = msgspec.json.Encoder(order="sorted").encode
+        self._encode_lines = msgspec.json.Encoder().encode_lines
 
-    def rows(self, block: bytes) -> list[Row]:
-        """Return the good rows of a block."""
+    def rows(self, block: bytes) -> Batch:
+        """Return the good rows of a block of whole lines."""
+        if not block.endswith(b"\n"):
+            block += b"\n"
         lines = block.split(b"\n")
-        if not lines[-1]:
-            lines.pop()
-        if self._first_block and lines and lines[0].startswith(_BOM):
+        lines.pop()
+        if self._first_block and block.startswith(_BOM):
             self.findings.add("byte-order-mark", "the file starts with a byte order mark", 1)
             lines[0] = lines[0].removeprefix(_BOM)
         self._first_block = False
-        return self._plain_rows(block, lines, self._plain) if self._plain is not None else self._all_rows(lines)
+        return Batch.of(list(self._odd_rows(lines))) if self._plain is None else self._mostly_plain(block, lines, self._plain)
 
-    def _all_rows(self, lines: Iterable[bytes]) -> list[Row]:
-        found = []
+    def _odd_rows(self, lines: Iterable[bytes]) -> Iterator[Row]:
         for raw in lines:
             self.line += 1
             row = self._row(raw)
             if row is not None:
-                found.append(row)
-        return found
+                yield row
 
-    def _plain_rows(self, block: bytes, lines: list[bytes], decode: Callable[[bytes], PlainChat]) -> list[Row]:
-        """Do what `_all_rows` does, in msgspec's C code for the rows that are plain.
-
-        What a search of the whole block can rule out is not looked for row by row.
-        """
-        dealer, path, checked, encode = self._dealer, self._order.path, self._rules is not None, self._encode
-        values = _decoded(lines, decode)
-        canonicals = [encode(value) if value is not None else b"" for value in values]
-        literal = b"\\" not in block  # nothing is written as an escape, so what is not in the block is in none of its texts
-        once = literal and block.count(b":") == sum([one.count(b":") for one in canonicals])  # see `has_duplicates`
-        tokenless = literal and b"|" not in block
-        found: list[Row] = []
-        line = self.line
-        for raw, value, canonical in zip(lines, values, canonicals, strict=True):
-            line += 1
-            if (
-                value is not None
-                and raw[-1] == _BRACE
-                and (once or not has_duplicates(raw, canonical))
-                and (not checked or ((tokenless or b"|" not in canonical) and is_boring(value.messages)))
-            ):
-                found.append(Row(value, canonical, dealer.part({}, canonical) if dealer is not None else "", line, path))
+    def _mostly_plain(self, block: bytes, lines: list[bytes], decode: Callable[[bytes], PlainChat]) -> Batch:
+        """Do what `_odd_rows` does: rows that are plain in msgspec's C code, and looking at the block as a whole."""
+        plain = _decoded(lines, decode)
+        canonical = self._encode_lines([value for value in plain if value is not None])
+        if not all(plain):
+            block = b"\n".join([*[raw for raw, value in zip(lines, plain, strict=True) if value is not None], b""])
+        if b"\r" in block or (len(block) != len(canonical) and may_repeat_keys(block, canonical)):  # canonical text is the shortest
+            plain = [None] * len(lines)
+        elif self._rules is not None:
+            plain = self._rules.boring(lines, plain, canonical)
+        values: list[Any] = []
+        numbers: list[int] = []
+        spelled: list[Any] = []
+        for raw, value in zip(lines, plain, strict=True):
+            self.line += 1
+            if value is not None:
+                values.append(value)
+                spelled.append(value)
+            elif (row := self._row(raw)) is not None:
+                values.append(row.value)
+                spelled.append(msgspec.Raw(row.canonical))
+            else:
                 continue
-            self.line = line
-            row = self._row(raw)
-            if row is not None:
-                found.append(row)
-        self.line = line
-        return found
+            numbers.append(self.line)
+        if not all(plain):
+            canonical = self._encode_lines(spelled)
+        made = Batch(values, canonical, lines=numbers, path=self._order.path)
+        if self._dealer is not None:
+            made.parts = [self._dealer.part({}, one) for one in made.each()]
+        return made
 
     def _row(self, raw: bytes) -> Row | None:
         if raw.endswith(b"\r"):

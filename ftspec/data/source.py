@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ftspec.data import transforms
+from ftspec.data.batch import Batch
 from ftspec.data.boring import as_dict
 from ftspec.data.checks.base import Setting
 from ftspec.data.findings import Findings
@@ -87,7 +88,7 @@ class Source:
         """Return the order of a pass that only wants the rows."""
         return msgspec.structs.replace(self.order, check=False)
 
-    def rows(self, order: Order) -> Iterator[list[Row]]:
+    def rows(self, order: Order) -> Iterator[Batch]:
         """Yield the rows after all transforms, in batches; then `findings` has what is wrong with them."""
         self._rule_findings = {path: Findings() for path, _ in self.stamps} if order.check else {}
         if self.one_pass:
@@ -103,9 +104,9 @@ class Source:
         while batch := list(islice(rows, _BATCH)):
             for row in batch if rules else ():
                 rules[row.path].check(as_dict(row.value), row.canonical, row.line)
-            yield batch
+            yield Batch.of(batch)
 
-    def _read(self, order: Order) -> Iterator[list[Row]]:
+    def _read(self, order: Order) -> Iterator[Batch]:
         """Yield the rows of the file itself."""
         scanner = Scanner(order)
         self._read_findings = scanner.findings

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ftspec.data.boring import PlainChat, as_dict
+from ftspec.data.batch import Batch
+from ftspec.data.boring import PlainChat, PlainMessage
 from ftspec.data.checks.chat import LABEL_LENGTH
 from ftspec.data.findings import Finding
 from ftspec.data.formats import all_formats
@@ -23,7 +24,7 @@ from ftspec.data.formats.base import Piece
 from ftspec.data.formats.preference import output_of
 from ftspec.data.scan import Order
 from ftspec.data.tokens import IMAGE_HIGH, IMAGE_LOW, PER_MESSAGE, PER_ROW, counter
-from ftspec.data.transforms import Row, source_of
+from ftspec.data.transforms import source_of
 
 LABELS = 1000
 """With more different short answers than this they are no labels."""
@@ -94,21 +95,21 @@ class Tally:
 
     def _fresh(self) -> None:
         self._counts = {part: Counts() for part in ("", *self._parts)}
+        self._counts_of = {part: [self._counts[one] for one in dict.fromkeys(("", part))] for part in self._counts}
         self._kept: dict[str, list[bytes]] = {part: [] for part in self._counts}
         self._hashes, self._places = array("Q"), array("Q")
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, batch: Batch) -> None:
         """Count rows."""
-        listed = list(rows)
-        self._measure("", listed)
+        self._measure("", len(batch), batch.canonical)
         for part in self._parts:
-            self._measure(part, [row for row in listed if row.part == part])
+            mine = [one for one, dealt in zip(batch.each(), batch.parts, strict=True) if dealt == part]
+            self._measure(part, len(mine), b"\n".join([*mine, b""]))
         if self._counter is not None or self._order.statistics:
-            for row in listed:
-                self._look(row)
+            for value, part in zip(batch.values, batch.parts, strict=True):
+                self._look(value, part, batch)
         if self._order.hashes:
-            for row in listed:
-                self._hash(row)
+            self._hash(batch)
 
     def report(self) -> Report:
         """Return what was counted since the last report."""
@@ -121,38 +122,29 @@ class Tally:
         self._fresh()
         return made
 
-    def _measure(self, part: str, rows: list[Row]) -> None:
+    def _measure(self, part: str, rows: int, canonical: bytes) -> None:
         if not rows:
             return
-        pieces = [row.canonical for row in rows]
-        pieces.append(b"")
-        joined = b"\n".join(pieces)
         counts = self._counts[part]
-        counts.rows += len(rows)
-        counts.bytes += len(joined)
+        counts.rows += rows
+        counts.bytes += len(canonical)
         if self._order.keep:
-            self._kept[part].append(joined)
+            self._kept[part].append(canonical)
 
-    def _look(self, row: Row) -> None:
+    def _look(self, value: Any, part: str, batch: Batch) -> None:
         """Count the tokens of a row, and what statistics want."""
-        value = row.value
-        plain = isinstance(value, PlainChat)
-        pieces: list[Piece] = (
-            [Piece(one.role, one.content, one.role == "assistant") for one in value.messages] if plain else list(self._form.pieces(value))
-        )
-        roles: dict[str, int] = {}
-        loss = extra = 0
-        if self._counter is not None:
-            count = self._counter.count
-            for role, text, trained in pieces:
-                tokens = count(text)
-                roles[role] = roles.get(role, 0) + tokens
-                loss += tokens if trained else 0
-            extra = self._extra(row, pieces)
+        seen: _Seen | None = None
+        if isinstance(value, PlainChat):
+            roles, loss, extra = self._plain_tokens(value.messages)
+            if self._order.statistics:
+                seen = _seen_in_plain(value.messages)
+        else:
+            pieces = list(self._form.pieces(value))
+            roles, loss, extra = self._tokens(value, pieces, pictured=batch.pictured)
+            if self._order.statistics:
+                seen = self._seen(value, pieces)
         total = sum(roles.values()) + extra
-        seen = (_seen_in_plain(value) if plain else self._seen(value, pieces)) if self._order.statistics else None
-        for part in {"", row.part}:
-            counts = self._counts[part]
+        for counts in self._counts_of[part]:
             counts.tokens += total
             counts.loss_tokens += loss
             counts.lengths[total] = counts.lengths.get(total, 0) + 1
@@ -161,13 +153,31 @@ class Tally:
             if seen is not None:
                 _characterise(counts, seen)
 
-    def _extra(self, row: Row, pieces: list[Piece]) -> int:
-        """Return the tokens of a row that are in none of its texts."""
-        if self._counter is None or not self._counter.overhead:
-            return 0
-        images = _image_tokens(as_dict(row.value)) if b'"image_url"' in row.canonical else 0
-        chat = self._form.name not in {"completion", "eval"}
-        return images + (PER_MESSAGE * len(pieces) + PER_ROW if chat else 0)
+    def _plain_tokens(self, messages: list[PlainMessage]) -> tuple[dict[str, int], int, int]:
+        """Return what `_tokens` does for a row of roles and texts."""
+        roles: dict[str, int] = {}
+        if self._counter is None:
+            return roles, 0, 0
+        count = self._counter.count
+        for one in messages:
+            roles[one.role] = roles.get(one.role, 0) + count(one.content)
+        return roles, roles.get("assistant", 0), PER_MESSAGE * len(messages) + PER_ROW if self._counter.overhead else 0
+
+    def _tokens(self, value: Mapping[str, Any], pieces: list[Piece], *, pictured: bool) -> tuple[dict[str, int], int, int]:
+        """Return the tokens of a row by role, how many of them are learned, and how many are in none of its texts."""
+        roles: dict[str, int] = {}
+        if self._counter is None:
+            return roles, 0, 0
+        loss = extra = 0
+        for role, text, trained in pieces:
+            tokens = self._counter.count(text)
+            roles[role] = roles.get(role, 0) + tokens
+            loss += tokens if trained else 0
+        if self._counter.overhead:
+            extra = _image_tokens(value) if pictured else 0
+            if self._form.name not in {"completion", "eval"}:
+                extra += PER_MESSAGE * len(pieces) + PER_ROW
+        return roles, loss, extra
 
     def _seen(self, value: Mapping[str, Any], pieces: list[Piece]) -> _Seen:
         preferred = other = 0
@@ -184,17 +194,17 @@ class Tally:
             value=value,
         )
 
-    def _hash(self, row: Row) -> None:
-        value = row.value
-        said: tuple[Any, Any, Any]
-        if isinstance(value, PlainChat):
-            ends = value.messages[-1].role == "assistant"
-            said = (value.messages[:-1], value.messages[-1], None) if ends else (value.messages, None, None)
-        else:
-            other = output_of(value, "non_preferred_output") if self._form.name == "preference" else None
-            said = (self._form.prompt(value), self._form.target(value), other)
-        self._hashes.extend((hash64(row.canonical), *[hash64(sorted_json(one)) for one in said]))
-        self._places.append(row.line)
+    def _hash(self, batch: Batch) -> None:
+        for value, canonical in zip(batch.values, batch.each(), strict=True):
+            said: tuple[Any, Any, Any]
+            if isinstance(value, PlainChat):
+                ends = value.messages[-1].role == "assistant"
+                said = (value.messages[:-1], value.messages[-1], None) if ends else (value.messages, None, None)
+            else:
+                other = output_of(value, "non_preferred_output") if self._form.name == "preference" else None
+                said = (self._form.prompt(value), self._form.target(value), other)
+            self._hashes.extend((hash64(canonical), *[hash64(sorted_json(one)) for one in said]))
+        self._places.extend(batch.lines)
 
 
 class _Seen(NamedTuple):
@@ -209,10 +219,10 @@ class _Seen(NamedTuple):
     value: Mapping[str, Any] | None = None
 
 
-def _seen_in_plain(value: PlainChat) -> _Seen:
-    last = value.messages[-1]
+def _seen_in_plain(messages: list[PlainMessage]) -> _Seen:
+    last = messages[-1]
     target = last.content.strip() if last.role == "assistant" else None
-    return _Seen(target, None, value.messages[0].role == "system", 0)
+    return _Seen(target, None, any(one.role == "system" for one in messages), 0)
 
 
 def _characterise(counts: Counts, seen: _Seen) -> None:

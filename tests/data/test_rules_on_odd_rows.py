@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftspec.data.boring import PlainChat, can_be_boring, is_boring, is_boring_dict
+from ftspec.data.batch import Batch
+from ftspec.data.boring import PlainChat, as_dict, can_be_boring, has_token, is_boring, is_boring_dict
 from ftspec.data.checks import row_checks
-from ftspec.data.checks.base import Setting
+from ftspec.data.checks.base import Reads, Setting
 from ftspec.data.digest import digest
 from ftspec.data.scan import Order, Scanner
+from ftspec.data.screening import Words
 from ftspec.data.tally import Tally
 from ftspec.data.transforms import Row
 from ftspec.fingerprint import canonical_json
@@ -59,12 +61,12 @@ odd_rows = st.fixed_dictionaries(
 @given(row=odd_rows, form=st.sampled_from(["chat", "preference", "reinforcement", "completion", "eval"]))
 def test_no_row_however_odd_makes_a_rule_fail(row, form):
     """Rules, formats and counts take any JSON object."""
-    setting = Setting(format=form, safety=True, item_keys=("a.b",))
+    setting = Setting(format=form, safety=True, item_keys=("a.b",), reads=(Reads(base="small", tokens=1),))
     canonical = canonical_json(row)
     for rule in row_checks(setting):
         assert all(isinstance(sentence, str) for sentence in rule.find(row))
     tally = Tally(Order(path="x", setting=setting, tokenizer="estimate", statistics=True, hashes=True))
-    tally.add([Row(row, canonical, "", 1, "x")])
+    tally.add(Batch.of([Row(row, canonical, "", 1, "x")]))
     assert tally.report().counts[""].rows == 1
 
 
@@ -97,32 +99,90 @@ ROLES = st.sampled_from([Setting().roles, frozenset({"user", "assistant"}), froz
 COLUMNS = st.sampled_from([frozenset[str](), frozenset({"extra"})])
 
 
-@given(row=plain_rows, columns=COLUMNS, roles=ROLES)
-def test_the_fast_lane_passes_no_row_that_a_rule_would_stop(row, columns, roles):
-    """A row that is called boring breaks no rule, so passing it over changes nothing."""
+READS = st.sampled_from([(), (Reads(base="small", tokens=60),)])
+
+
+@given(row=plain_rows, columns=COLUMNS, roles=ROLES, reads=READS)
+def test_the_fast_lane_passes_no_row_that_a_rule_would_stop(row, columns, roles, reads):
+    """A row that is called boring, and has no more bytes than tokens fit, breaks no rule, so passing it over changes nothing."""
     canonical = canonical_json(row)
-    setting = Setting(columns=columns, roles=roles)
+    setting = Setting(columns=columns, roles=roles, reads=reads)
     told = [sentence for rule in row_checks(setting) for sentence in rule.find(row)]
-    if not can_be_boring(setting):
+    if not can_be_boring(setting) or len(canonical) > setting.surely_fits:
         return
     if is_boring_dict(row, canonical, columns):
         assert told == []
     with contextlib.suppress(msgspec.ValidationError):
         plain = msgspec.convert(row, PlainChat)
-        assert told == [] or b"|" in canonical or not is_boring(plain.messages)
+        assert told == [] or has_token(plain.messages) or not is_boring(plain.messages)
 
 
-@given(rows=st.lists(plain_rows | odd_rows, max_size=6), style=st.sampled_from(["compact", "spaced", "crlf"]), roles=ROLES)
-def test_the_fast_lane_gives_the_rows_and_problems_of_the_slow_one(rows, style, roles):
-    """With and without the fast lane a file has the same rows, the same bytes and the same problems."""
-    end = "\r\n" if style == "crlf" else "\n"
-    block = "".join(json.dumps(row, separators=(",", ":") if style == "compact" else None) + end for row in rows).encode()
-    order = Order(path="x", setting=Setting(roles=roles))
+PLAIN = '{"messages": [{"role": "user", "content": "%s"}, {"role": "assistant", "content": "x"}]}'
+HOSTILE = st.sampled_from(
+    [
+        b"",
+        b" ",
+        b"\xff",
+        b"null",
+        b"{",
+        b"\xef\xbb\xbf" + (PLAIN % "mark").encode(),
+        (PLAIN % "carriage").encode() + b"\r",
+        (PLAIN % "spaces").encode() + b" \t",
+        (PLAIN % "two").encode() * 2,
+        (PLAIN % "escapes \\u003a \\u003c|im_end|> \\u007c \\ud83d\\ude00").encode(),
+        (PLAIN % "half \\ud83d").encode(),
+        (PLAIN % 'a", "content": "b').encode(),
+        (PLAIN % 'a", "cont\\u0065nt": "b: \\u003a').encode(),
+        (PLAIN % 'a", "role": "user').encode(),
+        (PLAIN % "x").encode()[:-1] + b', "messages": []}',
+        (PLAIN % "x").encode()[:-1] + b', "id": 1e400}',
+    ]
+)
+spelled = st.builds(
+    lambda row, ascii_only, separators: json.dumps(row, ensure_ascii=ascii_only, separators=separators).encode(),
+    plain_rows | odd_rows,
+    st.booleans(),
+    st.sampled_from([None, (",", ":")]),
+)
+
+
+@given(
+    lines=st.lists(spelled | HOSTILE, max_size=8),
+    end=st.sampled_from([b"\n", b"\r\n"]),
+    torn=st.booleans(),
+    roles=ROLES,
+    shares=st.sampled_from([None, {"a": 0.5, "b": 0.5}]),
+    check=st.booleans(),
+)
+def test_the_fast_lane_gives_the_rows_and_problems_of_the_slow_one(lines, end, torn, roles, shares, check):
+    """With and without the fast lane a file has the same rows, in the same parts, the same bytes, counts and problems."""
+    block = end.join([*lines, b""])
+    order = Order(
+        path="x", setting=Setting(roles=roles), shares=shares, check=check, tokenizer="words", statistics=True, hashes=True, keep=True
+    )
     fast, slow = Scanner(order), Scanner(order)
     slow._plain = None
-    slow._rules._fast = False
-    assert [(row.canonical, row.line) for row in fast.rows(block)] == [(row.canonical, row.line) for row in slow.rows(block)]
+    if check:
+        slow._rules._fast = False
+    block = block.removesuffix(end) if torn else block
+    made, expected = fast.rows(block), slow.rows(block)
+    told = [(as_dict(row.value), row.canonical, row.part, row.line, row.path) for row in made]
+    assert told == [(row.value, row.canonical, row.part, row.line, row.path) for row in expected]
+    assert made.canonical == expected.canonical == b"".join(row.canonical + b"\n" for row in expected)
     assert fast.findings.all() == slow.findings.all()
+    counted = [Tally(order), Tally(order)]
+    counted[0].add(made)
+    counted[1].add(Batch.of([Row(as_dict(row.value), row.canonical, row.part, row.line, row.path) for row in expected]))
+    assert counted[0].report() == counted[1].report()
+
+
+@given(
+    words=st.sets(st.text('"ab', min_size=1, max_size=3).map(str.encode), max_size=6),
+    data=st.text('"ab|', max_size=12).map(str.encode),
+)
+def test_words_are_found_in_one_search_as_one_by_one(words, data):
+    """However words overlap or start alike, none that occurs is missed."""
+    assert Words(words).within(data) == {word for word in words if word in data}
 
 
 TWICE = '{"messages": [{"role": "user", "content": "a", "content": "b"}, {"role": "assistant", "content": "c"}]}'

@@ -215,16 +215,14 @@ class EmptyContent(_MessageRule):
     def find(self, row: Mapping[str, Any]) -> Iterator[str]:
         """Look at every content."""
         for message in self.messages(row):
-            content = message.get("content")
-            role = printable(str(role_of(message) or "?")[:40])
+            content, role = message.get("content"), role_of(message)
             if content is None:
-                calls = role == "assistant" and any(message.get(key) for key in ("tool_calls", "function_call", "refusal", "audio"))
-                if not calls:
-                    yield f"a message by `{role}` has no `content`"
+                if role != "assistant" or not any(message.get(key) for key in ("tool_calls", "function_call", "refusal", "audio")):
+                    yield f"a message by `{_shown(role)}` has no `content`"
             elif not isinstance(content, (str, list)):
-                yield f"the `content` of a message by `{role}` is neither a text nor a list of parts"
+                yield f"the `content` of a message by `{_shown(role)}` is neither a text nor a list of parts"
             elif not content or (isinstance(content, str) and content.isspace()):
-                yield f"the `content` of a message by `{role}` is empty"
+                yield f"the `content` of a message by `{_shown(role)}` is empty"
 
 
 class NoUser(RowCheck):
@@ -348,6 +346,10 @@ class NotALabel(RowCheck):
         text = text_of(messages[-1]).strip()
         if len(text) > LABEL_LENGTH or "\n" in text or len(text.split()) > LABEL_WORDS:
             yield "the answer is no label"
+
+
+def _shown(role: str | None) -> str:
+    return printable((role or "?")[:40])
 
 
 class MixedSystem(Check):
