@@ -67,6 +67,8 @@ def command(
             _console.warn(f"`{engine}` could not be asked: {printable(trouble)}")
         for address in asked.refreshed.missing:
             _console.warn(f"{address}: its engine does not show this job any more; the record stays")
+        if not as_json and any(_trains_here(loaded, record) for record in records):
+            _console.talk("The sandbox trains in the command that waits for it: `ftspec status --watch`, or `ftspec apply`.")
     if any(record.doubtful for record in records):
         _console.stop(PARTLY)
 
@@ -135,6 +137,30 @@ def _show(loaded: Loaded, records: list[RecordedJob], state: State, *, detailed:
     for record in records if detailed else ():
         _console.out()
         _details(loaded, record, pace, ask=ask)
+    if not detailed:
+        _doubts([record.address for record in records if record.doubtful])
+
+
+def _doubts(addresses: list[str]) -> None:
+    """Say how each doubt ends; of many, the first ones."""
+    if not addresses:
+        return
+    _console.out("\nNobody knows whether these launches became jobs, so they are not sent again.")
+    _console.out("Look for each on its engine, or say what you know (`--job-id ID`, `--absent`):\n")
+    for address in addresses[:_DETAILS]:
+        _console.out(f"    ftspec import '{printable(address)}' --search")
+    if len(addresses) > _DETAILS:
+        _console.out(f"    ftspec import status:in-doubt --search    (all {len(addresses)})")
+
+
+def _trains_here(loaded: Loaded, record: RecordedJob) -> bool:
+    """Whether a job goes on only while a command waits for it: the sandbox trains in the command's own process."""
+    from ftspec.pipeline.planning import profiles
+
+    entry = loaded.spec.engines.get(record.engine)
+    if entry is None or entry.base_url is not None or record.status.terminal or not record.status.bought:
+        return False
+    return profiles()[entry.type].in_process and profiles()[entry.type].simulated
 
 
 def _finish(record: RecordedJob, pace: Pace) -> str | None:
@@ -181,7 +207,7 @@ def _details(loaded: Loaded, record: RecordedJob, pace: Pace, *, ask: bool) -> N
     for checkpoint in last.checkpoints:
         _console.out(f"  {'checkpoint':<{width}}  step {checkpoint.step}  {printable(checkpoint.model)}")
     if last.error is not None and (last.error.message or last.error.code):
-        _console.out(f"  {'error':<{width}}  {printable(last.error.code or 'no code')}: {printable(last.error.message or '')}")
+        _console.out(f"  {'error':<{width}}  {': '.join(printable(one) for one in (last.error.code, last.error.message) if one)}")
         if last.error.param:
             _console.out(f"  {'parameter':<{width}}  {printable(last.error.param)}")
     if ask and last.engine_job_id is not None:

@@ -36,6 +36,11 @@ class Summary(msgspec.Struct, kw_only=True):
         return len(self.kept) + len(self.running)
 
     @property
+    def doubts(self) -> int:
+        """How many jobs wait for a person, because nobody knows whether they were bought."""
+        return sum(one.reason is Reason.IN_DOUBT for one in self.waiting)
+
+    @property
     def all_launches(self) -> list[LaunchJob]:
         """Everything that will be bought, changed jobs first."""
         return self.changed + self.launches

@@ -302,6 +302,8 @@ class Page:
         shaped = options_text(self.plan)
         if shaped:
             yield self._sum("Options", shaped)
+        if self.summary.doubts:
+            yield self._sum("In doubt", "what is marked `?` may have been bought; `ftspec status` says how to settle it", "bad")
 
     def _policy(self) -> Iterator[str]:
         broken = [one for one in self.plan.verdicts if not one.ok]
@@ -319,9 +321,11 @@ class Page:
 
 def counts_text(summary: Summary) -> str:
     """Return `1 upload, 1 launch (1 changed), 0 reused.`, with everything else that is not zero."""
-    launches = summary.all_launches
+    launches, doubts = summary.all_launches, summary.doubts
     if not (launches or summary.uploads or summary.evals or summary.adopted or summary.relabelled):
-        parts = ["nothing to do", f"{summary.reused:,} reused"]
+        # Who reads nothing else shall not read that all is well.
+        parts = [*([f"{doubts:,} in doubt", "nothing else to do"] if doubts else ["nothing to do"]), f"{summary.reused:,} reused"]
+        doubts = 0
     else:
         parts = [
             count(len(summary.uploads), "upload"),
@@ -333,7 +337,8 @@ def counts_text(summary: Summary) -> str:
         (len(summary.evals), "evals" if len(summary.evals) != 1 else "eval"),
         (len(summary.relabelled), "relabelled"),
         (len(summary.failed), "failed"),
-        (len(summary.waiting), "waiting"),
+        (doubts, "in doubt"),
+        (len(summary.waiting) - summary.doubts, "waiting"),
         (len(summary.forgotten), "not in spec"),
     )
     return ", ".join(parts + [f"{number:,} {what}" for number, what in rest if number]) + "."

@@ -127,14 +127,17 @@ def test_the_end_sums_up(make):
     """Counts, tokens, money with the date of its prices, policy, quota, options."""
     assert to_text(make.everything()).split("\n\n")[1] == (
         "Plan: 1 upload, 6 launches (3 changed, 1 replaced, 1 retried), 4 reused, 1\n"
-        "  adopted, 2 evals, 1 relabelled, 3 failed, 2 waiting, 1 not in spec.\n"
+        "  adopted, 2 evals, 1 relabelled, 3 failed, 1 in doubt, 1 waiting, 1 not in\n"
+        "  spec.\n"
         "Tokens: about 4,800 to 6,000 trained\n"
         "Cost: 1.20 to 1.50 USD, prices of 2026-11-01\n"
         "Policy: refused\n"
         "  max_jobs: 6 launches are more than 5\n"
         "Quota: openai: 12 jobs, 8 a day (8 used), 3 at a time: 3 days; next slot\n"
         "  2026-11-21T10:00:00Z\n"
-        "Options: --target tone/* --target polish --full --sample 5"
+        "Options: --target tone/* --target polish --full --sample 5\n"
+        "In doubt: what is marked `?` may have been bought; `ftspec status` says how to\n"
+        "  settle it"
     )
 
 
