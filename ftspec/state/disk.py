@@ -100,6 +100,14 @@ class Disk:
         os.unlink(name, dir_fd=folder)
 
     def identity(self, fd: int) -> tuple[int, int]:
-        """Return what tells an open folder from all others."""
+        """Return what tells an open file or folder from all others."""
         status = os.fstat(fd)
+        return status.st_dev, status.st_ino
+
+    def identity_at(self, path: Path) -> tuple[int, int] | None:
+        """Return what tells the file or folder that is at a path now from all others; `None`: there is none."""
+        try:
+            status = path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         return status.st_dev, status.st_ino

@@ -13,6 +13,7 @@ known about the facts of that call, and the next ones go to a new segment.
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -66,6 +67,10 @@ class StateNotWritable(FtspecError):
             f"state cannot be written to `{printable(folder)}`: {printable(why)}",
             help="nothing was bought; make the folder writable, or name another one with `--state DIR`",
         )
+
+
+class StateReplaced(OSError):
+    """The state folder is not the one that is locked; what was written to that one was written to this one, too."""
 
 
 class JsonlState:
@@ -218,7 +223,9 @@ class JsonlWriter:
         self._bits = bits
         self._log: int | None = None
         self._segment: int | None = None
-        self._lines = 0
+        self._segment_name = ""
+        self._lines: list[bytes] = []
+        """Everything that was written to the segment."""
         self._ledger: Ledger | None = None
         self._checked: Mapping[str, bytes] = {}
 
@@ -246,13 +253,14 @@ class JsonlWriter:
         """Make facts durable, in order: one write, one sync."""
         if not facts:
             return
+        self._rewrite_if_removed()
         ledger = self._known()
         self._ledger = None  # until they are durable, nobody knows
         if self._segment is None:
-            self._segment, self._lines = self._new_segment(), 1
+            self._segment = self._new_segment()
         lines: list[bytes] = []
         for fact in facts:
-            line = encode(ledger.settled(fact), self._lines + len(lines))
+            line = encode(ledger.settled(fact), len(self._lines) + len(lines))
             ledger.add_fact(decode(line)[1])  # type: ignore[arg-type] # what was encoded
             ledger.count(line)
             lines.append(line)
@@ -262,7 +270,7 @@ class JsonlWriter:
         except OSError:
             self._close_segment()
             raise
-        self._lines += len(lines)
+        self._lines += lines
         self._ledger = ledger
 
     def read(self) -> State:
@@ -272,6 +280,8 @@ class JsonlWriter:
     @without_collection()
     def compact(self) -> None:
         """Fold all segments into the base files, and remove them when those are durable."""
+        with suppress(StateReplaced):  # said below
+            self._rewrite_if_removed()
         self._close_segment()
         self._same_folder()
         loaded = self._load()
@@ -286,10 +296,14 @@ class JsonlWriter:
 
     def close(self) -> None:
         """Close the segment; nothing can be appended afterwards."""
-        self._close_segment()
-        if self._log is not None:
-            self._disk.close(self._log)
-            self._log = None
+        try:
+            with suppress(StateReplaced):
+                self._rewrite_if_removed()
+        finally:
+            self._close_segment()
+            if self._log is not None:
+                self._disk.close(self._log)
+                self._log = None
 
     def _known(self) -> Ledger:
         return self._ledger or self._load().ledger
@@ -321,21 +335,49 @@ class JsonlWriter:
         header = SegmentHeader(
             at=now, command=self._me.command, by=f"{self._me.user}@{self._me.host}", ftspec=__version__, commit=head_commit(self._path)
         )
-        fd = self._create_segment(now.translate(_PLAIN))
+        self._segment_name, self._lines = self._free_name(now.translate(_PLAIN)), [encode(header, 0)]
+        fd = self._disk.create(self._log, self._segment_name)
         try:
-            self._disk.write(fd, encode(header, 0))
+            self._disk.write(fd, self._lines[0])
             self._disk.sync(self._log)  # the name; the first fact syncs the content
         except OSError:
             self._disk.close(fd)
             raise
         return fd
 
-    def _create_segment(self, time: str) -> int:
+    def _free_name(self, time: str) -> str:
         assert self._log is not None  # noqa: S101 made by `open`
         while True:
             name = f"{time}-{self._bits(32):08x}.jsonl"
             if name not in self._disk.names(self._log):
-                return self._disk.create(self._log, name)
+                return name
+
+    def _rewrite_if_removed(self) -> None:
+        """Write the segment again if it was removed meanwhile: commands wait for hours, and somebody says `git stash -u` or `git clean`.
+
+        `StateReplaced`: the folder is another one now, where the lock is not ours; the segment is in it all the same.
+        """
+        if self._segment is None or self._disk.identity_at(self._path / LOG / self._segment_name) == self._disk.identity(self._segment):
+            return
+        assert self._log is not None  # noqa: S101 there is a segment in it
+        self._close_segment()
+        self._disk.make_folder(self._path)
+        ours = self._disk.identity_at(self._path) == self._disk.identity(self._folder)
+        folder = self._disk.open_folder(self._path)
+        try:
+            self._disk.make_folder(Path(LOG), inside=folder)
+            self._disk.close(self._log)
+            self._log = None
+            self._log = self._disk.open_folder(Path(LOG), inside=folder)
+        finally:
+            self._disk.close(folder)
+        # Another name, and at once: git could want to bring the old one back, and a writer there must not see half of it.
+        name = self._free_name(timestamp(self._clock()).translate(_PLAIN))
+        replace(self._disk, self._log, name, b"".join(self._lines), temporary=self._temporary(name))
+        self._disk.sync(self._log)
+        self._ledger = None
+        if not ours:
+            raise StateReplaced(errno.ESTALE, "its folder was replaced while it was written")
 
     def _close_segment(self) -> None:
         if self._segment is not None:

@@ -167,8 +167,17 @@ class SimulatedDisk:
         parent.change({other: entry for other, entry in parent.entries.items() if other != name})
 
     def identity(self, fd: int) -> tuple[int, int]:
-        """Return what tells a folder from all others."""
+        """Return what tells an open file or folder from all others."""
         return 0, id(self._open[fd])
+
+    def identity_at(self, path: Path) -> tuple[int, int] | None:
+        """Return what tells the file or folder at a path from all others."""
+        node: _Node = self._root
+        for part in PurePosixPath(path.as_posix().lstrip("/")).parts:
+            if not isinstance(node, _Folder) or part not in node.entries:
+                return None
+            node = node.entries[part]
+        return 0, id(node)
 
     def _opened(self, node: _Node) -> int:
         self._next += 1

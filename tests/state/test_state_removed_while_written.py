@@ -1,0 +1,106 @@
+"""Commands wait for hours, and meanwhile somebody tidies up: what was recorded is recorded again, or nothing more is bought."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from ftspec.state.jsonl import JsonlState
+from ftspec.testing.state import job
+
+
+def numbers(folder):
+    """Return which jobs a state folder holds, and what is odd about it."""
+    state, problems = JsonlState(folder).read()
+    return {int(key): record.status.value for key, record in state.jobs.items()}, [problem.code for problem in problems]
+
+
+def remove_segments(folder):
+    for segment in (folder / "log").iterdir():
+        segment.unlink()
+
+
+def remove_log(folder):
+    shutil.rmtree(folder / "log")
+
+
+@pytest.mark.parametrize("remove", [remove_segments, remove_log])
+def test_what_was_removed_from_the_log_is_written_again(tmp_path, remove):
+    """The next fact notices; everything that this command recorded is there, and it goes on."""
+    folder = tmp_path / "state"
+    with JsonlState(folder).lock("apply") as writer:
+        writer.append(job(1, status="intent"))
+        writer.append(job(1, at=1, status="launched", engine_job_id="a"))
+        remove(folder)
+        writer.append(job(2, status="intent"))
+        assert numbers(folder) == ({1: "launched", 2: "intent"}, [])
+        writer.append(job(2, at=1, status="launched", engine_job_id="b"))
+    assert numbers(folder) == ({1: "launched", 2: "launched"}, [])
+
+
+@pytest.mark.parametrize("remove", [remove_segments, remove_log])
+@pytest.mark.parametrize("end", ["compact", "close"])
+def test_what_is_removed_after_the_last_fact_is_written_again_at_the_end(tmp_path, remove, end):
+    """Nothing more is appended, and nothing is lost all the same: neither by compaction nor without."""
+    folder = tmp_path / "state"
+    with JsonlState(folder).lock("apply") as writer:
+        writer.append(job(1, status="intent"))
+        remove(folder)
+        if end == "compact":
+            writer.compact()
+    assert numbers(folder) == ({1: "intent"}, [])
+    assert (folder / "jobs.jsonl").exists() == (end == "compact")
+
+
+def renamed(folder):
+    folder.rename(folder.with_name("elsewhere"))
+
+
+def renamed_and_made_anew(folder):
+    renamed(folder)
+    with JsonlState(folder).lock("apply") as writer:
+        writer.append(job(7, status="intent"))
+
+
+@pytest.mark.parametrize("replace", [shutil.rmtree, renamed, renamed_and_made_anew])
+def test_a_folder_that_was_replaced_gets_what_was_recorded_and_nothing_more_is_bought(tmp_path, replace):
+    """Its lock is not ours, so an intent is refused; what was written before is added to what is there."""
+    folder = tmp_path / "state"
+    with JsonlState(folder).lock("apply") as writer:
+        writer.append(job(1, status="intent"))
+        replace(folder)
+        with pytest.raises(OSError, match="its folder was replaced while it was written"):
+            writer.append(job(2, status="intent"))
+    there = {7: "intent"} if replace is renamed_and_made_anew else {}
+    assert numbers(folder) == ({1: "intent", **there}, [])
+
+
+def test_a_folder_that_is_replaced_at_the_end_gets_what_was_recorded(tmp_path):
+    """A command that only closes its segment loses nothing and has nothing to refuse."""
+    folder = tmp_path / "state"
+    with JsonlState(folder).lock("apply") as writer:
+        writer.append(job(1, status="intent"))
+        renamed(folder)
+    assert numbers(folder) == ({1: "intent"}, [])
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_a_stash_that_took_the_log_away_can_be_brought_back(tmp_path):
+    """`git stash -u` during a command, `git stash pop` after it: no conflict, and every fact once."""
+
+    def git(*words):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", *identity, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    folder = tmp_path / "state"
+    git("init", "-q", "-b", "main")
+    git("commit", "-q", "--allow-empty", "-m", "start")
+    with JsonlState(folder).lock("apply") as writer:
+        writer.append(job(1, status="intent"))
+        git("stash", "-u")
+        assert not (folder / "log").exists()
+        writer.append(job(1, at=1, status="launched", engine_job_id="a"))
+    assert numbers(folder) == ({1: "launched"}, [])
+    git("stash", "pop")
+    assert len(list((folder / "log").glob("*.jsonl"))) == 3
+    assert numbers(folder) == ({1: "launched"}, [])
