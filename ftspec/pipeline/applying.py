@@ -172,7 +172,12 @@ def _finish(planned: Planned, result: ApplyResult, writer: StateWriter) -> Appli
     folder = state_of(planned.project, planned.spec).folder
     notes = []
     if result.state_error is None and should_compact(folder):
-        writer.compact()
+        try:
+            writer.compact()
+        except OSError as error:
+            notes.append(
+                f"state could not be compacted: {error.strerror}; nothing of it is missing, and `ftspec state compact` tries again"
+            )
     state = writer.read()
     lockfile = None
     try:
