@@ -7,8 +7,10 @@ time: a tiny model still fills a core. Deadlines are generous, for machines that
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -189,6 +191,17 @@ def opened(tmp_path: Path, tiny: Path, warm: str, monkeypatch: pytest.MonkeyPatc
 
 def hyperparameters(method: str = "supervised", **values: Any) -> dict[str, Any]:
     return {"type": method, method: {"hyperparameters": values}}
+
+
+@pytest.fixture
+def kill() -> Callable[[LocalRun], None]:
+    """Kill the process that trains, and whatever it started."""
+
+    def end(run: LocalRun) -> None:
+        card = json.loads((run.path / "attempts" / f"{run.newest_attempt():04d}").read_text())
+        os.killpg(card["pid"], signal.SIGKILL)
+
+    return end
 
 
 @pytest.fixture

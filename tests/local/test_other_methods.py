@@ -46,6 +46,21 @@ def test_reinforcement_raises_the_reward(opened, method):
     assert job["trained_tokens"] > 0
 
 
+def test_a_killed_reinforcement_job_ends_with_the_same_bits(opened, method, kill):
+    """Killed in its second epoch, whose order of prompts is its own, a job draws the same answers as one that nobody killed."""
+    local = opened(checkpoint_seconds=0.001)
+    hyper = method("reinforcement", n_epochs=2, batch_size=2, learning_rate=0.01, compute_multiplier=0.25, max_length=70)
+    hyper["reinforcement"]["grader"] = {**GRADER, "reference": "a", "operation": "ilike"}
+    whole, broken = (local.create(tasks(6), method=hyper) for _ in range(2))
+    local.finished(whole["id"])
+    local.at_step(broken["id"], 4)
+    kill(local.run(broken["id"]))
+    job = local.finished(broken["id"])
+    assert local.run(job["id"]).newest_attempt() == 2
+    assert local.weights(job["id"]) == local.weights(whole["id"])
+    assert job["trained_tokens"] == local.job(whole["id"])["trained_tokens"]
+
+
 def test_a_reinforcement_job_whose_grader_cannot_judge_fails(opened, method):
     """What is wrong with the grader is said, as a failure of the job."""
     local = opened()

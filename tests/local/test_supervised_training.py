@@ -1,20 +1,12 @@
 """A supervised job from its request to its model, and whatever may stop it on the way."""
 
 import json
-import os
 import random
-import signal
 import time
 
 import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("training")]
-
-
-def kill(run):
-    """Kill the process that trains, and whatever it started."""
-    card = json.loads((run.path / "attempts" / f"{run.newest_attempt():04d}").read_text())
-    os.killpg(card["pid"], signal.SIGKILL)
 
 
 def test_another_run_ends_with_the_same_bits(opened, unbroken, data, steady, method):
@@ -81,12 +73,13 @@ def test_a_conversation_that_does_not_fit_is_refused(unbroken):
 
 
 @pytest.mark.parametrize("seconds", [0.001, 300], ids=["saved at every step", "saved at every epoch"])
-def test_a_killed_worker_goes_on_with_the_same_weights(opened, unbroken, data, steady, method, seconds):
+def test_a_killed_worker_goes_on_with_the_same_weights(opened, unbroken, data, steady, method, kill, seconds):
     """Killed at any step, twice, and taken up by other processes, a job ends with the bits of a job that nobody killed."""
     local = opened(checkpoint_seconds=seconds)
     job = local.create(data("tickets", 32), data("tickets", 8, skip=32), method=method(**steady))
     run = local.run(job["id"])
-    for attempt, step in enumerate(sorted([random.randrange(1, 21), random.randrange(9, 22)]), start=1):  # noqa: S311 any steps will do
+    chance = random.Random(f"{seconds}")  # noqa: S311 any steps will do
+    for attempt, step in enumerate(sorted([chance.randrange(1, 21), chance.randrange(9, 22)]), start=1):
         local.until(job["id"], lambda _: run.newest_attempt() == attempt and run.figures() and run.figures()[-1]["step"] >= step)  # noqa: B023 waited for at once
         kill(run)
         local.reopened()

@@ -241,7 +241,28 @@ def _reinforcement(task: Task) -> Any:
         assert judge is not None  # noqa: S101 the worker gives one to every reinforcement task
         return [judge(str(answer[-1]["content"]), json.loads(known)) for answer, known in zip(completions, item, strict=True)]
 
-    return GRPOTrainer(args=arguments, reward_funcs=reward, **_common(task))
+    class Resumable(GRPOTrainer):  # type: ignore[misc, unused-ignore]
+        """Goes on with the order of the prompts where it was: TRL's sampler would begin again with that of the first epoch."""
+
+        def _get_train_sampler(self, dataset: Any = None) -> Any:
+            sampler = super()._get_train_sampler(dataset)
+            for _ in range(_epochs_done(task)):
+                next(iter(sampler))  # every epoch shuffles once
+            return sampler
+
+    return Resumable(args=arguments, reward_funcs=reward, **_common(task))
+
+
+def _epochs_done(task: Task) -> int:
+    """Return how many whole epochs lie behind what training goes on from."""
+    if task.resume is None:
+        return 0
+    state = json.loads((task.resume / "trainer_state.json").read_text())
+    return int(state["global_step"] // _steps_of_an_epoch(task, state["max_steps"]))
+
+
+def _steps_of_an_epoch(task: Task, steps: int) -> int:
+    return math.ceil(steps / task.settings["n_epochs"])
 
 
 class _Reporter(TrainerCallback):  # type: ignore[misc, unused-ignore]
@@ -286,8 +307,7 @@ class _Reporter(TrainerCallback):  # type: ignore[misc, unused-ignore]
         self._watch.saved(state.global_step, folder, epoch_ends=ends)
 
     def _epoch_ends(self, state: Any) -> bool:
-        per_epoch = math.ceil(state.max_steps / self._task.settings["n_epochs"])
-        return bool(state.global_step % per_epoch == 0)
+        return bool(state.global_step % _steps_of_an_epoch(self._task, state.max_steps) == 0)
 
 
 def _renamed(logs: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, float]:
