@@ -85,14 +85,13 @@ plain_texts = st.sampled_from(
         "ok",
     ]
 )
-plain_rows = st.fixed_dictionaries(
-    {
-        "messages": st.lists(
-            st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant", "tool"]), "content": plain_texts}), max_size=4
-        )
-    },
-    optional={"extra": st.integers()},
+message = st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant", "tool"]), "content": plain_texts})
+talks = st.tuples(
+    st.sampled_from([[], ["system"]]), st.sampled_from([["user", "assistant"], ["user", "user", "assistant", "user", "assistant"]])
+).flatmap(
+    lambda roles: st.tuples(*(st.fixed_dictionaries({"role": st.just(role), "content": plain_texts}) for role in [*roles[0], *roles[1]]))
 )
+plain_rows = st.fixed_dictionaries({"messages": talks.map(list) | st.lists(message, max_size=4)}, optional={"extra": st.integers()})
 
 
 ROLES = st.sampled_from([Setting().roles, frozenset({"user", "assistant"}), frozenset({"system", "user", "assistant"})])
