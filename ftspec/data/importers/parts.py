@@ -15,7 +15,7 @@ from ftspec.data.importers.normal import items, objects
 from ftspec.fingerprint import canonical_json
 
 UNSHOWN = "unshown"
-SHOWN = frozenset({"text", "image_url", "input_audio", "file", "refusal"})
+SHOWN = ("text", "image_url", "input_audio", "file", "refusal")
 """The types of parts that a chat message may have."""
 
 
