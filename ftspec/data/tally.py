@@ -21,7 +21,7 @@ from ftspec.data.checks.chat import LABEL_LENGTH
 from ftspec.data.findings import Finding
 from ftspec.data.formats import all_formats
 from ftspec.data.formats.base import Piece
-from ftspec.data.formats.preference import output_of
+from ftspec.data.formats.preference import OUTPUTS, output_of
 from ftspec.data.scan import Order
 from ftspec.data.tokens import IMAGE_HIGH, IMAGE_LOW, PER_MESSAGE, PER_ROW, counter
 from ftspec.data.transforms import source_of
@@ -296,8 +296,8 @@ def _count_tools(counts: Counts, value: Mapping[str, Any]) -> None:
         counts.declared[name] = counts.declared.get(name, 0) + 1
     shape = f"{hash64(sorted_json(holder['tools'])):016x}"
     counts.tool_sets[shape] = counts.tool_sets.get(shape, 0) + 1
-    for message in messages_of(holder.get("messages")):
-        for call in calls_of(message):
+    for messages in (holder.get("messages"), *(output_of(value, key) for key in OUTPUTS)):
+        for call in (call for message in messages_of(messages) for call in calls_of(message)):
             called, _ = name_and_arguments(call)
             if called is not None:
                 counts.called[called] = counts.called.get(called, 0) + 1

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftspec.data.checks.base import Reads, Setting
 from ftspec.data.checks.whole import NoEval
+from ftspec.data.formats import EVAL
 from ftspec.data.limits import limits, setting_for
 from ftspec.data.tokens import choose
 from ftspec.diagnostics import Diagnostic
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from ftspec.profile import Profile
 
 _ITEM = re.compile(r"\{\{\s*item\.([A-Za-z_][\w.-]*)")
-_DERIVED = frozenset({"reference", "reference_tools", "messages"})
-"""Members of an eval's item that are made from the row itself."""
 
 
 def item_keys(value: Any) -> frozenset[str]:
@@ -64,13 +63,17 @@ def setting_of(
     reads: tuple[Reads, ...] = (),
 ) -> Setting:
     """Return what the row rules must know of a dataset: what every engine takes, what bases lack and read, and which columns are meant."""
-    needed = frozenset().union(*(item_keys(job.grader) for job in spec.jobs if dataset_of(job.train) == name))
+    needed = frozenset().union(
+        *(item_keys(job.grader) for job in spec.jobs if name in {dataset_of(ref) for ref in (job.train, job.validation) if ref})
+    )
     read = frozenset().union(
         *(item_keys(one.graders) | item_keys(one.prompt) for one in spec.evals.values() if dataset_of(one.dataset) == name)
     )
     columns = {key.partition(".")[0] for key in needed | read} | ({"reference"} if read else set())
     settings = [setting_for(profile) for profile in profiles_of(spec, name, profiles)] or [Setting()]
     formats = formats_of(spec, name, profiles)
+    if not formats and any(dataset_of(one.dataset) == name for one in spec.evals.values()):
+        formats = {EVAL}
     return Setting(
         wanted=formats.pop() if len(formats) == 1 else None,
         roles=frozenset.intersection(*(one.roles for one in settings)),
@@ -78,7 +81,7 @@ def setting_of(
         max_image_bytes=min(one.max_image_bytes for one in settings),
         max_image_rows=min(one.max_image_rows for one in settings),
         columns=frozenset(columns),
-        item_keys=tuple(sorted(needed - _DERIVED)),
+        item_keys=tuple(sorted(needed)),
         labels=any(job.preset == "classification" for job in spec.jobs if dataset_of(job.train) == name),
         safety=safety,
         lacks=lacks,

@@ -147,6 +147,12 @@ def leak(checked: Checked, held: dict[str, Any] | None = None, *, dataset: str =
     return checked.spec(a=[ROW | {"customer": 1}], e=[held] if held else [], job=job, dataset=dataset)
 
 
+def calling(name: str) -> dict[str, Any]:
+    """Return a row that declares a tool and calls it."""
+    call = {"id": "call_1", "type": "function", "function": {"name": name, "arguments": "{}"}}
+    return {"messages": [ROW["messages"][0], {"role": "assistant", "tool_calls": [call]}], "tools": [tool(name)]}
+
+
 def graded(operation: str) -> str:
     """Return the method of a reinforcement job."""
     grader = f"{{type: string_check, operation: {operation}, input: '{{{{sample.output_text}}}}', reference: '{{{{item.label}}}}'}}"
@@ -189,7 +195,11 @@ CASES: dict[str, tuple[Case, Case]] = {
     "not-finite": (lambda on: on.raw(b'{"a": NaN}\n'), lambda on: on.raw(b'{"a": null}\n')),
     "lone-surrogate": (lambda on: on.raw(b'{"a": "\\ud83d"}\n'), lambda on: on.raw(b'{"a": "\\ud83d\\ude00"}\n')),
     "too-deep": (lambda on: on.raw(b'{"a": ' + b"[" * 5000 + b"]" * 5000 + b"}\n"), lambda on: on.raw(b'{"a": [[[[]]]]}\n')),
-    "unknown-format": (lambda on: on.file({"question": "a"}), lambda on: on.file(ROW)),
+    "unknown-format": (lambda on: on.file({"question": "a"}), lambda on: on.spec(a=[ROW], e=[{"question": "a"}], job=", evals: [e]")),
+    "foreign-format": (
+        lambda on: on.file({"instruction": "a", "output": "b"}),
+        lambda on: on.spec(a=[ROW], e=[{"instruction": "a", "output": "b"}], job=", evals: [e]"),
+    ),
     "group-missing": (
         lambda on: on.spec(a=rows(40), dataset=", split: {train: 0.5, rest: 0.5, group_by: customer}"),
         lambda on: on.spec(a=rows(40, customer=1) + rows(40, customer=2), dataset=", split: {train: 0.5, rest: 0.5, group_by: customer}"),
@@ -214,14 +224,17 @@ CASES: dict[str, tuple[Case, Case]] = {
         lambda on: on.file(ROW | {"tools": [tool("a")]}, ROW | {"tools": [tool("b")]}),
         lambda on: on.file(*rows(2, tools=[tool("a")])),
     ),
-    "unused-tool": (lambda on: on.file(ROW | {"tools": [tool("a")]}), lambda on: on.file(ROW)),
+    "unused-tool": (lambda on: on.file(calling("a") | {"tools": [tool("a"), tool("b")]}), lambda on: on.file(calling("a"))),
     "images-skipped": (lambda on: on.file(image(1)), lambda on: on.file(ROW)),
     "too-many-image-rows": (lambda on: images(on, most=2), lambda on: images(on, most=3)),
     "reversed-pair": (
         lambda on: on.file(pair("q", "a", "b"), pair("q", "b", "a")),
         lambda on: on.file(pair("q", "a", "b"), pair("p", "b", "a")),
     ),
-    "length-bias": (lambda on: on.file(pair("q", "a long one", "b")), lambda on: on.file(pair("q", "a", "bb"), pair("p", "aa", "b"))),
+    "length-bias": (
+        lambda on: on.file(*[pair(f"q{n}", "a", "bb") for n in range(50)]),
+        lambda on: on.file(*[pair(f"q{n}", *(("a", "bb") if n % 2 else ("aa", "b"))) for n in range(50)]),
+    ),
     "source-mix": (lambda on: on.file(ROW | {"source": "a"}, ROW | {"source": "b"}), lambda on: on.file(*rows(2, source="a"))),
     "over-context": (
         lambda on: {one.code for one in context(on, 2)},

@@ -15,7 +15,7 @@ from ftspec.data.limits import limits, setting_for
 from ftspec.data.onepass import facts_of
 from ftspec.data.stats import histogram, percentile, statistics_of
 from ftspec.diagnostics import Severity
-from ftspec.experiment import DesiredDataset, DesiredJob, EngineEntry, Spec
+from ftspec.experiment import DesiredDataset, DesiredEval, DesiredJob, EngineEntry, Spec
 from ftspec.profile import MethodProfile, Profile
 
 
@@ -49,6 +49,69 @@ def test_repeated_rows_are_counted_at_their_lines(folder, chat):
     _, problems = found(folder, dataset)
     assert (problems["duplicate-row"].count, [place.line for place in problems["duplicate-row"].places]) == (2, [3, 4])
     assert "ambiguous-prompt" not in problems
+
+
+def test_equal_answers_to_one_prompt_are_repeated_and_not_ambiguous(folder, chat):
+    """Rows that differ in an id only are the same to the model; a prompt has several answers only where answers differ."""
+    dataset = folder.dataset("data", chat(id=1), chat(id=2), chat(user="b", id=3), chat(user="b", assistant="Bad.", id=4), chat(id=5))
+    _, problems = found(folder, dataset)
+    repeated, several = problems["duplicate-row"], problems["ambiguous-prompt"]
+    assert (repeated.count, [place.line for place in repeated.places]) == (2, [2, 5])
+    assert repeated.message == "prompt and answer of a row of `data` are there already, beside other members"
+    assert "drop" in repeated.help
+    assert (several.count, several.at.line) == (1, 4)
+
+
+def calling(name, *declared):
+    call = {"id": "call_1", "type": "function", "function": {"name": name, "arguments": "{}"}}
+    tools = [{"type": "function", "function": {"name": one}} for one in declared]
+    return [{"role": "user", "content": f"use {name}"}], [{"role": "assistant", "tool_calls": [call]}], tools
+
+
+def test_tools_that_no_row_calls_are_told_together(folder):
+    """One sentence names the first of them, whatever rows declare them."""
+    rows = [{"messages": asked + said, "tools": tools} for asked, said, tools in [calling("a", "a", *"bcdefg"), calling("b", "a", "b")]]
+    _, problems = found(folder, folder.dataset("data", *rows))
+    assert problems["unused-tool"].message == "5 tools are declared and never called in `data`: `c`, `d`, `e`, `f`, `g`"
+    _, problems = found(folder, folder.dataset("data", rows[0]))
+    assert problems["unused-tool"].message == "6 tools are declared and never called in `data`: `b`, `c`, `d`, `e`, `f` and 1 more"
+    _, problems = found(folder, folder.dataset("data", rows[1]))
+    assert problems["unused-tool"].message == "1 tool is declared and never called in `data`: `a`"
+
+
+def test_calls_in_preferences_are_calls_and_tasks_need_none(folder):
+    """The outputs of a preference row are where its calls are; what a model calls in reinforcement is its own affair."""
+    asked, said, tools = calling("a", "a")
+    other = calling("b", "b")[1]
+    rows = [
+        {"input": {"messages": asked, "tools": [*tools, *calling("b", "b")[2]]}, "preferred_output": said, "non_preferred_output": other}
+    ]
+    assert "unused-tool" not in found(folder, folder.dataset("pairs", *rows))[1]
+    assert "unused-tool" not in found(folder, folder.dataset("tasks", {"messages": asked, "tools": tools, "answer": "4"}))[1]
+
+
+def test_where_tools_are_too_many_to_count_none_is_called_unused(folder):
+    """Only the first 500 names are remembered, so a call may have been forgotten."""
+    rows = [{"messages": asked + said, "tools": tools} for asked, said, tools in (calling(f"f{n}", f"f{n}", "spare") for n in range(600))]
+    _, problems = found(folder, folder.dataset("data", *rows))
+    assert "unused-tool" not in problems
+    assert problems["mixed-tools"].message == "the rows of `data` declare at least 500 different sets of tools"
+
+
+def test_a_bias_in_length_is_said_by_its_side(folder):
+    """Longer or shorter; and fewer than 50 rows say nothing."""
+
+    def pairs(number, preferred, other):
+        said = {name: [{"role": "assistant", "content": text}] for name, text in (("preferred", preferred), ("non_preferred", other))}
+        asked = [{"input": {"messages": [{"role": "user", "content": f"q{n}"}]}} for n in range(number)]
+        return [{**row, **{f"{name}_output": text for name, text in said.items()}} for row in asked]
+
+    _, problems = found(folder, folder.dataset("data", *pairs(36, "long", "a"), *pairs(14, "a", "long")))
+    assert problems["length-bias"].message == "the preferred answer is the longer one in 72% of the rows of `data`"
+    _, problems = found(folder, folder.dataset("data", *pairs(50, "a", "long")))
+    assert problems["length-bias"].message == "the preferred answer is the shorter one in 100% of the rows of `data`"
+    assert "length-bias" not in found(folder, folder.dataset("data", *pairs(34, "long", "a"), *pairs(16, "a", "long")))[1]
+    assert "length-bias" not in found(folder, folder.dataset("data", *pairs(49, "long", "a")))[1]
 
 
 def test_labels_of_one_row_are_told_for_classification(folder, chat):
@@ -214,3 +277,15 @@ def test_a_grid_is_asked_once_for_each_use_of_datasets():
         DesiredJob(address=f"e/{seed}", experiment="e", engine="one", scope="s", base_model="m", train="a", seed=seed) for seed in range(9)
     ]
     assert [job.seed for job in uses.told_apart(Spec(root="", jobs=tuple(jobs))).jobs] == [0]
+
+
+def test_what_a_jobs_grader_reads_must_be_in_its_rows():
+    """The engine fills the template from the row alone, in training and validation; an eval makes its `reference` from the answer."""
+    grader = {"type": "string_check", "input": "{{sample.output_text}}", "reference": "{{ item.reference }} {{item.unit.name}}"}
+    job = DesiredJob(address="e", experiment="e", engine="one", scope="s", base_model="m", train="a", validation="b.test", grader=grader)
+    exam = DesiredEval(name="exam", dataset="c", graders={"g": grader})
+    spec = Spec(root="", jobs=(job,), evals={"exam": exam})
+    for name in "ab":
+        assert uses.setting_of(spec, name, {}).item_keys == ("reference", "unit.name")
+    assert uses.setting_of(spec, "c", {}).item_keys == ()
+    assert uses.setting_of(spec, "c", {}).columns == {"reference", "unit"}

@@ -262,6 +262,19 @@ class UnknownFormat(Check):
     help = "declare it with `format:` (`chat`, `preference`, `reinforcement`, `completion` or `eval`)"
 
 
+class ForeignFormat(Check):
+    """The rows have the form of another tool's datasets.
+
+    Why: engines of the OpenAI protocol refuse it. Told are Alpaca's, Dolly's, ShareGPT's and Gemini's rows, and
+    those with `chosen` and `rejected`.
+    Fix: turn them into chat or preference rows with the command that the message shows.
+    """
+
+    code = "foreign-format"
+    severity = WARNING
+    help = "turn them into rows of a format that can be trained, or declare `format: eval`"
+
+
 class GroupMissing(Check):
     """A row has no field to group the split by.
 

@@ -53,8 +53,9 @@ class FileTooLarge(Check):
 class DuplicateRow(Check):
     """A row is in the dataset more than once.
 
-    Why: it counts more than the others, and is paid for each time.
-    Fix: `transforms: [{type: dedupe}]`, or `ftspec data check --fix`.
+    Why: it counts more than the others, and is paid for each time. Rows that differ in other members (an id) only are
+    the same to the model.
+    Fix: `transforms: [{type: dedupe}]` (after `drop`, where other members differ), or `ftspec data check --fix`.
     """
 
     code = "duplicate-row"

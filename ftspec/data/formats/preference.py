@@ -28,8 +28,8 @@ def input_of(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _likeness(row: Mapping[str, Any]) -> int:
-    known = {"input", *OUTPUTS, *OUTPUTS.values()}
-    return len(known & row.keys())
+    outputs = {*OUTPUTS, *OUTPUTS.values()} & row.keys()
+    return len(outputs) + bool(outputs or input_of(row).keys() & {"messages"})  # other formats have an `input`, too
 
 
 def _pieces(row: Mapping[str, Any]) -> Iterator[Piece]:
