@@ -93,7 +93,7 @@ class Profile:
     ends: str | None = None
     """ISO day after which the engine takes no new jobs."""
     data: Mapping[str, Any] = field(default_factory=dict)
-    """How its dataset rules differ: `roles` (of messages), `max_images`, `max_image_bytes`, `max_image_rows`, `max_rows`."""
+    """How its dataset rules differ: `roles` (of messages), `max_images`, `max_image_bytes`, `max_image_rows`, `max_rows`, `strict_tools`."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """How the engine resolves `auto`, where it is documented (`n_epochs`: 3), for estimates only."""
     engine_options: Mapping[str, str] = field(default_factory=dict)

@@ -23,7 +23,7 @@ def setting_for(profile: Profile | None, *, method: str | None = None, safety: b
     data = profile.data if profile is not None else {}
     wanted = profile.methods.get(method) if profile is not None and method is not None else None
     made = Setting(safety=safety, wanted=wanted.dataset_format if wanted is not None else None)
-    given = {name: data[name] for name in ("max_images", "max_image_bytes", "max_image_rows") if name in data}
+    given = {name: data[name] for name in ("max_images", "max_image_bytes", "max_image_rows", "strict_tools") if name in data}
     if "roles" in data:
         given["roles"] = frozenset(data["roles"])
     return msgspec.structs.replace(made, **given)

@@ -1,7 +1,8 @@
 """`data check --fix`: a new file without what can be put right by itself; the old one stays.
 
-Removed: byte order mark, CR, blank lines, repeated rows. Changed: answers are trimmed, older
-names of preference outputs replaced, and, when asked for, secrets and personal data replaced.
+Removed: byte order mark, CR, blank lines, repeated rows, and members of messages that hold
+nothing (`"tool_calls": null`, as SDKs write them). Changed: answers are trimmed, older names of
+preference outputs replaced, and, when asked for, secrets and personal data replaced.
 Lines that cannot be read go, as they are, to a file beside the new one: nothing is lost. Rows
 that need no change keep their bytes.
 """
@@ -109,12 +110,26 @@ def _changed(row: dict[str, Any], done: Repaired, *, redact: bool) -> dict[str, 
         if "input" in made and old in made and new not in made:
             made = {new if key == old else key: value for key, value in made.items()}
             done.note(f"{old} renamed to {new}")
+    for key in ("messages", *OUTPUTS):
+        if isinstance(made.get(key), list):
+            made[key] = [_without_empty(message, done) for message in made[key]]
+    if isinstance(asked := made.get("input"), dict) and isinstance(asked.get("messages"), list):
+        made["input"] = asked | {"messages": [_without_empty(message, done) for message in asked["messages"]]}
     if isinstance(made.get("messages"), list):
         made["messages"] = [_trimmed(message, done) for message in made["messages"]]
     if redact:
         made, times = redacted_row(made)
         done.note("secret or personal data replaced", times)
     return made
+
+
+def _without_empty(message: Any, done: Repaired) -> Any:
+    """Return a message without members that hold nothing; `content` may be `null` on purpose."""
+    if not isinstance(message, dict):
+        return message
+    kept = {key: value for key, value in message.items() if key in {"role", "content"} or (value is not None and value != [])}
+    done.note("empty member of a message removed", len(message) - len(kept))
+    return kept
 
 
 def _trimmed(message: Any, done: Repaired) -> Any:

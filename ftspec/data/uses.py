@@ -80,6 +80,7 @@ def setting_of(
         max_images=min(one.max_images for one in settings),
         max_image_bytes=min(one.max_image_bytes for one in settings),
         max_image_rows=min(one.max_image_rows for one in settings),
+        strict_tools=any(one.strict_tools for one in settings),
         columns=frozenset(columns),
         item_keys=tuple(sorted(needed)),
         labels=any(job.preset == "classification" for job in spec.jobs if dataset_of(job.train) == name),

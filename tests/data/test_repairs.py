@@ -88,6 +88,25 @@ def test_older_names_of_outputs_are_renamed_in_place(folder):
     assert sum(done.changes.values()) == 2
 
 
+def test_members_that_hold_nothing_go(folder, chat):
+    """What SDKs write for "none" is refused by engines or means nothing; a `content` of `null` and other members stay."""
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    dumped = {"role": "assistant", "content": None, "refusal": None, "annotations": [], "function_call": None, "tool_calls": [call]}
+    wanted = {"role": "assistant", "content": None, "tool_calls": [call]}
+    asked = {"role": "user", "content": "a", "name": None}
+    plain = {"role": "user", "content": "a"}
+    rows = [
+        {"messages": [asked, dumped, "odd"], "extra": None},
+        {"input": {"messages": [asked], "tools": []}, "preferred_output": [dumped], "non_preferred_output": [dumped, asked]},
+    ]
+    done, out = fixed(folder, *rows)
+    assert [json.loads(line) for line in out.read_text().splitlines()] == [
+        {"messages": [plain, wanted, "odd"], "extra": None},
+        {"input": {"messages": [plain], "tools": []}, "preferred_output": [wanted], "non_preferred_output": [wanted, plain]},
+    ]
+    assert done.changes == {"empty member of a message removed": 4 + 8}
+
+
 def test_redaction_is_asked_for(folder, chat):
     """Personal data is replaced only with `redact`, everywhere in the row."""
     row = chat(user="I am kari@nordmann.no", tools=[{"type": "function", "function": {"name": "f", "description": "ask kari@nordmann.no"}}])

@@ -89,6 +89,18 @@ def image(data: bytes, kind: str = "image/png") -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{base64.b64encode(data).decode()}"}}
 
 
+def link(url: str, **more: Any) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": url, **more}}
+
+
+def named(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
+
+
+def named_many(number: int) -> list[dict[str, Any]]:
+    return [named(f"f{n}") for n in range(number)]
+
+
 def png(colour: int = 2) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + b"\0\0\0\x01\0\0\0\x01\x08" + bytes([colour]) + b"\0\0\0" + b"\0" * 16
 
@@ -117,6 +129,7 @@ PREFERENCE = Setting(format="preference")
 REINFORCEMENT = Setting(format="reinforcement")
 COMPLETION = Setting(format="completion")
 SAFETY = Setting(safety=True)
+STRICT = Setting(strict_tools=True)
 LABELLED = Setting(labels=True)
 KEY = "sk-proj-" + "aB3dE5fG7hJ9kL1mN2pQ4rS6"
 
@@ -157,7 +170,15 @@ EXAMPLES = [
     Example("empty-content", rows({"role": "user"}, assistant()), GOOD),
     Example("empty-content", rows(user([]), assistant()), GOOD_IMAGE),
     Example("empty-content", rows(user(7), assistant()), GOOD),
-    Example("no-user", rows(system(), assistant()), GOOD),
+    Example("empty-content", with_tools(assistant("")), with_tools(calling(call()) | {"content": ""}, answer(), assistant())),
+    Example(
+        "empty-content", with_tools(calling(call()), answer() | {"content": None}), with_tools(calling(call()), answer() | {"content": ""})
+    ),
+    Example(
+        "empty-content", rows(user([{"type": "text", "text": " "}]), assistant()), rows(user([{"type": "text", "text": "a"}]), assistant())
+    ),
+    Example("no-user", rows(system(), assistant()), rows({"role": "human", "content": "a"}, assistant())),
+    Example("no-assistant", rows(user()), rows(user(), {"role": "model", "content": "a"})),
     Example("system-not-first", rows(user(), system(), assistant()), rows(system(), user(), assistant())),
     Example("system-not-first", rows(system(), system("Be kind."), user(), assistant()), GOOD),
     Example("special-token", rows(user("end <|endoftext|>"), assistant()), rows(user("a <| b |> c"), assistant())),
@@ -167,8 +188,17 @@ EXAMPLES = [
     Example("outer-space", rows(user(), assistant("Oslo.\u3000")), GOOD),
     Example(
         "target-in-prompt",
-        rows(user("Repeat: the quick brown fox jumps over it"), assistant("the quick brown fox jumps")),
-        rows(user("Is it billing or shipping?"), assistant("billing")),
+        rows(user("Repeat: the quick brown fox jumps over the lazy dog"), assistant("the quick brown fox jumps over the lazy dog")),
+        rows(user("Is it account/password-reset-needed or shipping?"), assistant("account/password-reset-needed")),
+    ),
+    Example(
+        "target-in-prompt",
+        rows(user("So: " + "the same again and again, " * 2), assistant("the same again and again, the same again and")),
+        rows(
+            system("Else say: I am sorry, but I can only help with orders."),
+            user(),
+            assistant("I am sorry, but I can only help with orders."),
+        ),
     ),
     Example(
         "not-a-label", rows(user(), assistant("I think that this is about shipping.")), rows(user(), assistant("late delivery")), LABELLED
@@ -180,10 +210,18 @@ EXAMPLES = [
     Example("bad-tools", with_tools(assistant(), tools=[{"type": "function", "function": {}}]), GOOD_TOOLS),
     Example("bad-tools", with_tools(assistant(), tools=[{"type": "function", "function": {"name": "f", "parameters": []}}]), GOOD_TOOLS),
     Example("bad-tools", with_tools(assistant(), parallel_tool_calls="no"), GOOD_TOOLS),
+    Example(
+        "bad-tools", with_tools(assistant(), tools=[named("get weather")]), with_tools(assistant(), tools=[named("get-Weather_2")]), STRICT
+    ),
+    Example("bad-tools", with_tools(assistant(), tools=[named("w" * 65)]), with_tools(assistant(), tools=[named("w" * 64)]), STRICT),
+    Example("bad-tools", with_tools(assistant(), tools=named_many(129)), with_tools(assistant(), tools=named_many(128)), STRICT),
+    Example("bad-tools", with_tools(assistant(), tools=[named("")]), with_tools(assistant(), tools=[*named_many(129), named("a.b")])),
     Example("bad-tool-call", with_tools(calling(call() | {"type": "custom"})), with_tools(calling(call()))),
     Example("bad-tool-call", with_tools(calling({"type": "function", "function": {"name": "weather", "arguments": "{}"}})), GOOD_TOOLS),
     Example("bad-tool-call", with_tools(calling(call(), call())), GOOD_TOOLS),
     Example("bad-tool-call", with_tools(assistant("x", tool_calls="weather")), GOOD_TOOLS),
+    Example("bad-tool-call", with_tools(assistant("x", tool_calls=None)), GOOD_TOOLS),
+    Example("bad-tool-call", with_tools(assistant("x", tool_calls=[])), GOOD_TOOLS),
     Example("bad-tool-call", with_tools(calling({"id": "a", "type": "function"})), GOOD_TOOLS),
     Example("bad-arguments", with_tools(calling(call({"city": "Oslo"}))), GOOD_TOOLS),
     Example("bad-arguments", with_tools(calling(call("{city: Oslo}"))), GOOD_TOOLS),
@@ -214,12 +252,14 @@ EXAMPLES = [
         with_tools(calling(call()), parallel_tool_calls=False),
     ),
     Example("legacy-functions", rows(user(), assistant(None, function_call={"name": "f", "arguments": "{}"})), GOOD_TOOLS),
-    Example("legacy-functions", GOOD | {"functions": []}, GOOD_TOOLS),
+    Example("legacy-functions", GOOD | {"functions": []}, rows(user(), assistant(function_call=None))),
     Example("legacy-functions", rows(user(), {"role": "function", "name": "f", "content": "x"}, assistant()), GOOD_TOOLS),
     Example("unknown-part", seen({"type": "video", "video": "x"}), GOOD_IMAGE),
     Example("unknown-part", seen("text"), GOOD_IMAGE),
     Example("unknown-part", seen({"type": "text"}), GOOD_IMAGE),
     Example("unknown-part", seen({"type": "image_url"}), GOOD_IMAGE),
+    Example("unknown-part", seen(link("https://a.test/b.png", detail="best")), seen(link("https://a.test/b.png", detail="low"))),
+    Example("unknown-part", seen(link("https://a.test/b.png", detail=["low"])), seen(link("https://a.test/b.png"))),
     Example("image-role", rows(user(), {"role": "assistant", "content": [image(png())]}), GOOD_IMAGE),
     Example("too-many-images", seen(*[image(png())] * 11), seen(*[image(png())] * 10)),
     Example("too-many-images", seen(*[image(png())] * 3), seen(*[image(png())] * 2), Setting(max_images=2)),
@@ -229,7 +269,10 @@ EXAMPLES = [
     Example("bad-image", seen(image(jpeg(4), "image/jpeg")), seen(image(jpeg(3), "image/jpeg"))),
     Example("bad-image", seen(image(png() + b"\0" * 2000)), GOOD_IMAGE, Setting(max_image_bytes=1000)),
     Example("bad-image", seen({"type": "image_url", "image_url": {"url": "data:image/png;base64,!!!"}}), GOOD_IMAGE),
-    Example("image-url", seen({"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}), GOOD_IMAGE),
+    Example("bad-image", seen(link("images/1.png")), seen(link("HTTPS://a.test/1.png"))),
+    Example("bad-image", seen(link("file:///images/1.png")), seen({"type": "image_url", "image_url": "http://a.test/1.png"})),
+    Example("image-url", seen(link("https://example.com/a.png")), GOOD_IMAGE),
+    Example("image-url", seen(link("http://example.com/a.png")), seen(link("images/1.png"))),
     Example("preference-shape", {"preferred_output": [assistant()], "non_preferred_output": [assistant("No.")]}, pair(), PREFERENCE),
     Example("preference-shape", {"input": {"messages": [user()]}, "preferred_output": [assistant()]}, pair(), PREFERENCE),
     Example("preference-shape", pair(preferred_output="Oslo."), pair(), PREFERENCE),
@@ -241,6 +284,9 @@ EXAMPLES = [
     ),
     Example("preference-output", pair(preferred_output=[user()]), pair(), PREFERENCE),
     Example("preference-output", pair(preferred_output=[system(), assistant()]), pair(), PREFERENCE),
+    Example("several-answers", pair(preferred_output=[assistant(), assistant("No, Oslo.")]), pair(), PREFERENCE),
+    Example("several-answers", pair(non_preferred_output=[calling(call()), answer(), assistant()]), pair(), PREFERENCE),
+    Example("unknown-key", pair(input={"messages": [user()], "top": 1}), pair(input={"messages": [user()], "tools": []}), PREFERENCE),
     Example("same-outputs", pair("Oslo.", "Oslo."), pair(), PREFERENCE),
     Example("input-ends-with-assistant", pair(input={"messages": [user(), assistant()]}), pair(), PREFERENCE),
     Example(

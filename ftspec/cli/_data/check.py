@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -304,3 +305,6 @@ def _fix(chosen: Targets, project: Project, *, redact: bool, output: str | None)
         _console.out(f"  {times:,} x {change}")
     if done.rejected:
         _console.out(f"  {done.rejected:,} x line that cannot be read, kept in {project.relative(new)}.rejected")
+    if not done.changes and not done.rejected:
+        _console.out("  nothing that can be put right by itself: all rows are as they were")
+    _console.talk(f"See what is left:\n  ftspec data check {shlex.quote(project.relative(new))}")

@@ -49,6 +49,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     max_images: int = 10
     max_image_bytes: int = 10 << 20
     max_image_rows: int = 50_000
+    strict_tools: bool = False
+    """Whether the engine limits how many tools a row has, and what they are called."""
     columns: frozenset[str] = frozenset()
     """Top-level keys that are known to be meant: `group_by`, and what graders refer to."""
     item_keys: tuple[str, ...] = ()

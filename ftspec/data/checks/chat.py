@@ -25,11 +25,13 @@ TOP_KEYS = {
     "preference": {"input", *OUTPUTS, *OUTPUTS.values()},
     "completion": {"prompt", "completion"},
 }
-COPY_LENGTH = 24
-"""Answers shorter than this (labels, numbers) may well stand in the question."""
+INPUT_KEYS = {"messages", "tools", "parallel_tool_calls"}
+"""What the `input` of a preference row has."""
 LABEL_LENGTH = 40
 LABEL_WORDS = 4
 """Longer answers are sentences."""
+COPY_LENGTH = LABEL_LENGTH + 1
+"""Shorter answers (labels, numbers) may well stand in the question."""
 
 
 def message_lists(row: Mapping[str, Any], format_name: str) -> list[Any]:
@@ -100,11 +102,12 @@ class UnknownMessageKey(_MessageRule):
     """A message has a member that its role does not have.
 
     Why: engines refuse it, or drop it without a word.
-    Fix: remove it; texts belong into `content`.
+    Fix: remove it; texts belong into `content`. Reasoning in a member of its own is moved there by the transform
+    `keep_reasoning`, and left out by `strip_reasoning`; members without a value go with `ftspec data check --fix`.
     """
 
     code = "unknown-message-key"
-    help = "remove the member; texts belong into `content`"
+    help = "remove the member (`strip_reasoning` under `transforms:` does for reasoning); texts belong into `content`"
 
     def find(self, row: Mapping[str, Any]) -> Iterator[str]:
         """Look at the keys of every message."""
@@ -135,6 +138,9 @@ class UnknownKey(RowCheck):
         if not row.keys() <= known:
             for key in sorted(row.keys() - known - self.setting.columns):
                 yield f"the row has the unknown member `{printable(key[:40])}`"
+        if self.setting.format == "preference" and not input_of(row).keys() <= INPUT_KEYS:
+            for key in sorted(input_of(row).keys() - INPUT_KEYS):
+                yield f"`input` has the unknown member `{printable(key[:40])}`"
 
 
 class NoAssistant(RowCheck):
@@ -149,9 +155,9 @@ class NoAssistant(RowCheck):
     help = 'add the answer that you want: `{"role": "assistant", "content": "..."}`'
 
     def find(self, row: Mapping[str, Any]) -> Iterator[str]:
-        """Look for an assistant."""
-        messages = messages_of(row.get("messages"))
-        if messages and not any(role_of(message) == "assistant" for message in messages):
+        """Look for an assistant, which may be meant by an unknown role."""
+        roles = {role_of(message) for message in messages_of(row.get("messages"))}
+        if roles and "assistant" not in roles and roles <= MESSAGE_KEYS.keys():
             yield "the row has no `assistant` message"
 
 
@@ -205,7 +211,7 @@ class EmptyContent(_MessageRule):
     """A message has no content.
 
     Why: an empty question is a lost one, and an empty answer teaches the model to say nothing.
-    Only an assistant that calls tools (or refuses) may do without.
+    Only an assistant that calls tools (or refuses) may do without, and a tool that returns nothing.
     Fix: fill the content, or remove the row.
     """
 
@@ -216,13 +222,25 @@ class EmptyContent(_MessageRule):
         """Look at every content."""
         for message in self.messages(row):
             content, role = message.get("content"), role_of(message)
-            if content is None:
-                if role != "assistant" or not any(message.get(key) for key in ("tool_calls", "function_call", "refusal", "audio")):
-                    yield f"a message by `{_shown(role)}` has no `content`"
-            elif not isinstance(content, (str, list)):
+            if isinstance(content, (str, list)):
+                if _is_empty(content) and role not in {"tool", "function"} and not _does_without(message, role):
+                    yield f"the `content` of a message by `{_shown(role)}` is empty"
+            elif content is not None:
                 yield f"the `content` of a message by `{_shown(role)}` is neither a text nor a list of parts"
-            elif not content or (isinstance(content, str) and content.isspace()):
-                yield f"the `content` of a message by `{_shown(role)}` is empty"
+            elif not _does_without(message, role):
+                yield f"a message by `{_shown(role)}` has no `content`"
+
+
+def _is_empty(content: str | list[Any]) -> bool:
+    """Whether a content says nothing: no text, no part, or only parts with empty texts."""
+    if isinstance(content, str):
+        return not content or content.isspace()
+    return all(isinstance(part, dict) and part.get("type") == "text" and not str(part.get("text")).strip() for part in content)
+
+
+def _does_without(message: Mapping[str, Any], role: str | None) -> bool:
+    """Whether a message says what it has to say in other members than its content."""
+    return role == "assistant" and any(message.get(key) for key in ("tool_calls", "function_call", "refusal", "audio"))
 
 
 class NoUser(RowCheck):
@@ -238,9 +256,9 @@ class NoUser(RowCheck):
     help = "add the question, unless the model shall speak first"
 
     def find(self, row: Mapping[str, Any]) -> Iterator[str]:
-        """Look for a user."""
-        messages = messages_of(row.get("messages"))
-        if messages and not any(role_of(message) == "user" for message in messages):
+        """Look for a user, who may be meant by an unknown role."""
+        roles = {role_of(message) for message in messages_of(row.get("messages"))}
+        if roles and "user" not in roles and roles <= MESSAGE_KEYS.keys():
             yield "the row has no `user` message"
 
 
@@ -306,14 +324,14 @@ class TargetInPrompt(RowCheck):
     """The answer stands word for word in the prompt.
 
     Why: the model learns to copy rather than to answer, and evals look better than they are.
-    Short answers (labels) are not reported.
+    Short answers (labels) are not reported. Where the task is to find a passage, it is as it should be.
     Fix: check how the row was made.
     """
 
     code = "target-in-prompt"
     severity = WARNING
     formats = CHAT
-    help = "check how the row was made: the model would learn to copy"
+    help = "check how the row was made, unless the task is to copy"
 
     def find(self, row: Mapping[str, Any]) -> Iterator[str]:
         """Look for the last answer in what the user said."""
@@ -321,7 +339,7 @@ class TargetInPrompt(RowCheck):
         if len(messages) < 2 or role_of(messages[-1]) != "assistant":
             return
         target = text_of(messages[-1]).strip()
-        if len(target) >= COPY_LENGTH and any(target in text_of(message) for message in messages[:-1] if role_of(message) != "assistant"):
+        if len(target) >= COPY_LENGTH and any(target in text_of(message) for message in messages[:-1] if role_of(message) == "user"):
             yield "the answer stands word for word in the prompt"
 
 

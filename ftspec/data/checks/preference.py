@@ -75,6 +75,25 @@ class PreferenceOutput(RowCheck):
                 yield f"`{key}` has messages that are not the assistant's"
 
 
+class SeveralAnswers(RowCheck):
+    """An output has several messages of the assistant.
+
+    Why: OpenAI trains on one turn, the last answer; other engines take more.
+    Fix: put everything before the last answer into `input.messages`.
+    """
+
+    code = "several-answers"
+    severity = WARNING
+    formats = PREFERENCE
+    help = "put everything before the last answer into `input.messages`, or train where several turns are taken"
+
+    def find(self, row: Mapping[str, Any]) -> Iterator[str]:
+        """Count the answers."""
+        for key in OUTPUTS:
+            if sum(role_of(message) == "assistant" for message in messages_of(output_of(row, key))) > 1:
+                yield f"`{key}` has several `assistant` messages"
+
+
 class SameOutputs(RowCheck):
     """Both outputs are the same.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,6 +15,10 @@ from ftspec.data.schema import mismatch
 from ftspec.printable import printable
 
 _CALLS = (b'"tool_calls":',)
+MOST_TOOLS = 128
+MOST_LETTERS = 64
+"""What OpenAI's document of 2026-08-21 says of `tools`, and of the name of a function."""
+_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MOST_LETTERS}}}")
 
 
 def declared_tools(row: Mapping[str, Any], format_name: str) -> dict[str, Any] | None:
@@ -63,9 +68,10 @@ class _CallRule(RowCheck):
 
 
 class BadTools(RowCheck):
-    """`tools` is not a list of tool definitions.
+    """`tools` is not a list of tool definitions, or not one that the engine takes.
 
-    Why: engines refuse the file, or train without the tools.
+    Why: engines refuse the file, or train without the tools. OpenAI and Azure take 128 tools, with names of letters,
+    digits, `_` and `-`, 64 at most.
     Fix: `[{"type": "function", "function": {"name": "...", "parameters": {...}}}]`.
     """
 
@@ -92,6 +98,10 @@ class BadTools(RowCheck):
                 yield "the `parameters` of a tool are not a JSON Schema object"
             else:
                 names.append(function["name"])
+                if self.setting.strict_tools and not _NAME.fullmatch(function["name"]):
+                    yield f"the name of a tool has other characters than letters, digits, `_` and `-`, or more than {MOST_LETTERS}"
+        if self.setting.strict_tools and len(tools) > MOST_TOOLS:
+            yield f"the row declares more than {MOST_TOOLS} tools"
         if len(set(names)) != len(names):
             yield "two tools have the same name"
         if not isinstance(holder.get("parallel_tool_calls", True), bool):
@@ -101,12 +111,16 @@ class BadTools(RowCheck):
 class BadToolCall(_CallRule):
     """A tool call lacks its id, type or function.
 
-    Why: engines refuse it, and no answer could refer to it.
-    Fix: `{"id": "call_1", "type": "function", "function": {"name": "...", "arguments": "{...}"}}`.
+    Why: engines refuse it, and no answer could refer to it. They also refuse a `tool_calls` that is empty or `null`.
+    Fix: `{"id": "call_1", "type": "function", "function": {"name": "...", "arguments": "{...}"}}`; leave `tool_calls`
+    out where there is no call (`ftspec data check --fix` does).
     """
 
     code = "bad-tool-call"
-    help = 'write `{"id": "call_1", "type": "function", "function": {"name": "...", "arguments": "{}"}}`'
+    help = (
+        'write `{"id": "call_1", "type": "function", "function": {"name": "...", "arguments": "{}"}}`; where there is no call,'
+        " leave `tool_calls` out (`ftspec data check --fix` does)"
+    )
 
     def find(self, row: Mapping[str, Any]) -> Iterator[str]:
         """Look at the shape of the calls."""
@@ -115,7 +129,10 @@ class BadToolCall(_CallRule):
                 if "tool_calls" not in message:
                     continue
                 calls = message["tool_calls"]
-                if not isinstance(calls, list) or not calls:
+                if calls is None or calls == []:
+                    yield "`tool_calls` is there without a call"
+                    continue
+                if not isinstance(calls, list):
                     yield "`tool_calls` is not a list of calls"
                     continue
                 ids = [call.get("id") if isinstance(call, dict) else None for call in calls]
@@ -285,7 +302,7 @@ class LegacyFunctions(RowCheck):
     def find(self, row: Mapping[str, Any]) -> Iterator[str]:
         """Look for the old names where they mean something."""
         messages = [message for given in message_lists(row, self.setting.format) for message in messages_of(given)]
-        if "functions" in row or any("function_call" in message or role_of(message) == "function" for message in messages):
+        if "functions" in row or any(message.get("function_call") is not None or role_of(message) == "function" for message in messages):
             yield "the row uses `functions` and `function_call`, which several engines refuse"
 
 

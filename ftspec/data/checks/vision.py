@@ -14,6 +14,8 @@ from ftspec.printable import printable
 
 PARTS = {"text", "image_url", "refusal", "input_audio", "file"}
 _DATA = "data:"
+_LINKS = ("https://", "http://")
+_DETAILS = {"auto", "low", "high"}
 _KINDS = {"image/jpeg": b"\xff\xd8\xff", "image/png": b"\x89PNG\r\n\x1a\n", "image/webp": b"RIFF"}
 _PNG_COLOURS = {2, 3, 6}
 """RGB, palette (of RGB) and RGBA; 0 and 4 are greyscale."""
@@ -71,6 +73,10 @@ class UnknownPart(_PartRule):
                 yield "a text part has no `text`"
             elif kind == "image_url" and image_url(part) is None:
                 yield "an image part has no `image_url.url`"
+            elif (
+                kind == "image_url" and isinstance(part["image_url"], dict) and str(part["image_url"].get("detail", "auto")) not in _DETAILS
+            ):
+                yield "the `detail` of an image is not `auto`, `low` or `high`"
 
 
 class ImageRole(_PartRule):
@@ -107,20 +113,22 @@ class TooManyImages(_PartRule):
 
 
 class BadImage(_PartRule):
-    """An embedded image is not a JPEG, PNG or WEBP in RGB, is too large, or is no image.
+    """An image is not a JPEG, PNG or WEBP in RGB, is too large, or is none (such as the path of a file).
 
     Why: engines skip such rows, often without a word.
-    Fix: convert it to a smaller RGB image.
+    Fix: convert it to a smaller RGB image, and embed that as a `data:` URL.
     """
 
     code = "bad-image"
-    help = "convert it to an RGB image in JPEG, PNG or WEBP below the engine's size limit"
+    help = "embed an RGB image in JPEG, PNG or WEBP, below the engine's size limit, as a `data:` URL"
 
     def find(self, row: Mapping[str, Any]) -> Iterator[str]:
         """Look at the first bytes of every embedded image."""
         for url in self.images(row):
             if url.startswith(_DATA):
                 yield from self._embedded(url)
+            elif not url.lower().startswith(_LINKS):
+                yield "an image is neither embedded nor a link: no engine reads files of this machine"
 
     def _embedded(self, url: str) -> Iterator[str]:
         head, _, body = url.partition(",")
@@ -157,7 +165,7 @@ class ImageUrl(_PartRule):
     def find(self, row: Mapping[str, Any]) -> Iterator[str]:
         """Look for links."""
         for url in self.images(row):
-            if not url.startswith(_DATA):
+            if url.lower().startswith(_LINKS):
                 yield "an image is a link, which can break or change"
 
 

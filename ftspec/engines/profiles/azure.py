@@ -54,7 +54,7 @@ profile = Profile(
     suffix_pattern="[A-Za-z0-9_-]*",
     graders=("string_check", "text_similarity", "python", "score_model", "multi"),
     min_rows=10,
-    data={"max_images": 64},
+    data={"max_images": 64, "strict_tools": True},
     max_file_bytes=512 * 10**6,
     engine_options={
         "trainingType": "`standard`, `globalStandard` (open models need it) or `developerTier` (about half price)",

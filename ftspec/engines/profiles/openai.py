@@ -81,6 +81,7 @@ profile = Profile(
     integrations=("wandb",),
     graders=("string_check", "text_similarity", "python", "score_model", "multi"),
     min_rows=10,
+    data={"strict_tools": True},
     max_file_bytes=8 * 10**9,  # through /uploads; 512 MB in one request
     defaults={"n_epochs": 3},  # not promised: `auto` depends on the data, three is what small sets got
     quota_codes={"daily_rate_limit_exceeded": "daily"},
