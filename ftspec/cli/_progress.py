@@ -86,6 +86,8 @@ class PlainProgress:
 
 def sentence(event: said.Event) -> str | None:  # one line for each variant
     """Return an event as one line, or `None` for those that only move a bar."""
+    from ftspec.render.words import time_text
+
     match event:
         case said.Uploaded(dataset=name, engine=engine, file_id=file_id, adopted=adopted):
             return f"{name}: {'found on' if adopted else 'uploaded to'} {engine} as {file_id}"
@@ -93,11 +95,11 @@ def sentence(event: said.Event) -> str | None:  # one line for each variant
             return f"{address}: {'found on the engine' if adopted else 'launched'} {job}"
         case said.StatusChanged(address=address, new=new, raw=raw, estimated_finish=finish):
             # The end of a job is told by `Finished`, with its loss and model.
-            return None if new.terminal else f"{address}: {printable(raw)}" + (f", done about {finish}" if finish else "")
+            return None if new.terminal else f"{address}: {printable(raw)}" + (f", done about {time_text(finish)}" if finish else "")
         case said.Finished():
             return _ending(event)
         case said.WaitingForSlot(engine=engine, jobs=jobs, why=why, until=until):
-            return f"{engine}: {jobs} job{'s' if jobs != 1 else ''} queued, {why}" + (f"; next slot {until}" if until else "")
+            return f"{engine}: {jobs} job{'s' if jobs != 1 else ''} queued, {why}" + (f"; next slot {time_text(until)}" if until else "")
         case said.Settling(address=address, window=window):
             return f"{address}: the answer was lost; looking for the job for up to {window:.0f} s"
         case said.InDoubt(address=address, why=why):

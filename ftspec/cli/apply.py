@@ -186,6 +186,8 @@ def _troubles(result: ApplyResult) -> None:
 
 
 def _summary(applied: Applied) -> str:
+    from ftspec.render.words import time_text
+
     result = applied.result
     parts = [
         (len(result.uploaded), "uploaded"),
@@ -200,7 +202,7 @@ def _summary(applied: Applied) -> str:
         (len(result.queued), "queued"),
     ]
     done = ", ".join(f"{number:,} {what}" for number, what in parts if number) or "nothing to do"
-    later = "".join(f"\nNext slot on {engine}: {at}" for engine, at in result.next_slot_at.items())
+    later = "".join(f"\nNext slot on {engine}: {time_text(at)}" for engine, at in result.next_slot_at.items())
     again = "\nRun `ftspec apply` again to go on; `ftspec status --watch` follows." if result.waiting else ""
     return f"Apply: {done}.{_spent(applied)}{later}{again}"
 

@@ -44,6 +44,7 @@ def command(
     """
     from ftspec.pipeline.planning import load, state_of, utc_now
     from ftspec.planner.quota import next_slots
+    from ftspec.render.words import time_text
 
     loaded = load(project)
     state, problems = state_of(project, loaded.spec).read()
@@ -61,7 +62,7 @@ def command(
         _show(loaded, records, state, detailed=bool(select) and len(records) <= _DETAILS, ask=not offline)
     if not as_json and not select:
         for engine, at in next_slots(loaded.spec, state, utc_now()).items():
-            _console.out(f"Next slot on {engine}: {at}")
+            _console.out(f"Next slot on {engine}: {time_text(at)}")
     if asked is not None:
         for engine, trouble in asked.refreshed.trouble.items():
             _console.warn(f"`{engine}` could not be asked: {printable(trouble)}")
@@ -179,6 +180,8 @@ def _cost(last: Attempt) -> str | None:
 
 
 def _details(loaded: Loaded, record: RecordedJob, pace: Pace, *, ask: bool) -> None:
+    from ftspec.render.words import time_text
+
     last = record.last
     finish = None if last.estimated_finish else pace.finish(record)
     rows: list[tuple[str, object]] = [
@@ -186,9 +189,9 @@ def _details(loaded: Loaded, record: RecordedJob, pace: Pace, *, ask: bool) -> N
         ("engine", f"{record.engine} ({record.scope})"),
         ("status", last.status.value + (f" ({printable(last.raw_status)})" if last.raw_status not in (None, last.status.value) else "")),
         ("attempt", last.number),
-        ("created", last.created_at),
-        ("finished", last.finished_at),
-        ("done about", last.estimated_finish if not last.status.terminal else None),
+        ("created", last.created_at and time_text(last.created_at)),
+        ("finished", last.finished_at and time_text(last.finished_at)),
+        ("done about", time_text(last.estimated_finish) if last.estimated_finish and not last.status.terminal else None),
         ("done about", f"{finish}, by how long jobs like it took" if finish else None),
         ("trained tokens", f"{last.trained_tokens:,}" if last.trained_tokens is not None else None),
         ("cost", _cost(last)),

@@ -31,6 +31,7 @@ from ftspec.render.words import (
     quota_text,
     reason_text,
     size_text,
+    time_text,
     tokens_text,
     value_text,
 )
@@ -240,7 +241,10 @@ class Page:
         if one.reason is Reason.IN_DOUBT:
             since = one.record.last.unsettled_since or one.record.last.intent_at if one.record else None
             return self._line(
-                "?", one.job.address, f"in doubt since {since}" if since else "in doubt", "(nothing is bought until it is settled)"
+                "?",
+                one.job.address,
+                f"in doubt since {time_text(since)}" if since else "in doubt",
+                "(nothing is bought until it is settled)",
             )
         because = f": {printable(one.because)}" if one.because else ""
         return self._line("!", one.job.address, f"not launched ({reason_text(one.reason)}{because})")

@@ -5,6 +5,7 @@ Everything that came from outside is made printable here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -114,6 +115,11 @@ def span_text(seconds: float) -> str:
     return count(round(hours / 24), "day")
 
 
+def time_text(moment: str) -> str:
+    """Return an RFC 3339 time to the second: `2026-11-20T17:53:38Z`."""
+    return re.sub(r"\.\d+(?=Z\Z)", "", moment)
+
+
 def size_text(size: int) -> str:
     """Return a number of bytes for people: `64.4 kB`."""
     amount, unit = float(size), "B"
@@ -134,4 +140,4 @@ def quota_text(quota: Quota) -> str:
     text = f"{printable(quota.engine)}: {', '.join(parts)}"
     if quota.per_day is not None:
         text += f": {count(quota.days, 'day')}"
-    return text + (f"; next slot {quota.next_slot_at}" if quota.next_slot_at else "")
+    return text + (f"; next slot {time_text(quota.next_slot_at)}" if quota.next_slot_at else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ftspec.render.words import expected_text
+from ftspec.render.words import expected_text, time_text
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,12 @@ from ftspec.render.words import expected_text
 def test_an_estimate_is_shown_only_where_all_of_it_is_known(estimates, text):
     """A sum that leaves out what nobody knows would be too low; and what is free needs no estimate."""
     assert expected_text(*estimates) == text
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [("2026-11-20T17:53:38.351Z", "2026-11-20T17:53:38Z"), ("2026-11-20T17:53:38Z", "2026-11-20T17:53:38Z"), ("soon.5", "soon.5")],
+)
+def test_times_read_to_the_second(moment, text):
+    """Engines and state count milliseconds; people do not."""
+    assert time_text(moment) == text
