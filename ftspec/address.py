@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z")
 """What an experiment, dataset, eval or engine may be called."""
+_AXIS = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*)=(.*)", re.DOTALL)
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -36,6 +38,14 @@ def axis_text(value: Any) -> str:
 def experiment_of(address: str) -> str:
     """Return the experiment that an address belongs to."""
     return address.partition("/")[0]
+
+
+def axes_of(address: str) -> dict[str, int | str]:
+    """Return the axes that an address shows, in its order; none where it has a name, or values that cannot be told apart."""
+    pairs = [_AXIS.fullmatch(piece) for piece in address.partition("/")[2].split(",")]
+    if None in pairs:
+        return {}
+    return {pair[1]: int(pair[2]) if _INTEGER.fullmatch(pair[2]) else pair[2] for pair in pairs if pair is not None}
 
 
 def natural(text: str) -> list[str | int]:

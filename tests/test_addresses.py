@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ftspec.address import NAME, axis_text, experiment_of, format_address
+from ftspec.address import NAME, axes_of, axis_text, experiment_of, format_address
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,22 @@ def test_an_address_is_the_experiment_and_its_axes_in_declared_order(axes, name,
     """Or the name that the spec gives."""
     assert format_address("triage", axes, name=name) == address
     assert experiment_of(address) == "triage"
+
+
+@pytest.mark.parametrize(
+    ("address", "axes"),
+    [
+        ("triage", {}),
+        ("triage/base_model=a/b:c,epochs=3,seed=-1,rate=1e-5", {"base_model": "a/b:c", "epochs": 3, "seed": -1, "rate": "1e-5"}),
+        ("triage/v1", {}),
+        ("triage/v1,seed=2", {}),
+        ('triage/lora={"alpha":1,"rank":2}', {}),
+        ("triage/text=a=b", {"text": "a=b"}),
+    ],
+)
+def test_an_address_tells_its_axes_where_they_can_be_told_apart(address, axes):
+    """For jobs that no spec asks for any more."""
+    assert axes_of(address) == axes
 
 
 def test_axis_values_read_plainly():

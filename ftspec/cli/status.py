@@ -121,6 +121,7 @@ def _tell(asked: Asked) -> None:
 def _show(loaded: Loaded, records: list[RecordedJob], state: State, *, detailed: bool, ask: bool) -> None:
     import datetime as dt
 
+    from ftspec.address import axes_of
     from ftspec.cli._progress import remaining
     from ftspec.render.jobs import JobLine, jobs_text
     from ftspec.state.pace import Pace
@@ -131,7 +132,9 @@ def _show(loaded: Loaded, records: list[RecordedJob], state: State, *, detailed:
     axes = {job.address: job.axes for job in loaded.spec.jobs}
     pace, now = Pace(state.jobs.values()), dt.datetime.now(dt.UTC)
     lines = [
-        JobLine(address=one.address, axes=axes.get(one.address, {}), record=one, done=remaining(_finish(one, pace), now=now))
+        JobLine(
+            address=one.address, axes=axes.get(one.address) or axes_of(one.address), record=one, done=remaining(_finish(one, pace), now=now)
+        )
         for one in records
     ]
     _console.out(jobs_text(lines, color=_console.colour()))

@@ -24,7 +24,7 @@ def verdicts(policy: Policy, actions: Sequence[Action], cost: Cost) -> tuple[Ver
     if policy.max_cost is not None:
         found.append(_max_cost(policy.max_cost, actions, cost))
     if policy.max_jobs is not None:
-        found.append(_limit("max_jobs", len(launches), policy.max_jobs, "launches"))
+        found.append(_limit("max_jobs", len(launches), policy.max_jobs, "launch" if len(launches) == 1 else "launches"))
     if policy.max_tokens is not None:
         tokens = cost.tokens_high if cost.tokens_high is not None else cost.tokens
         if tokens is None:
@@ -59,7 +59,9 @@ def _max_cost(limit: float, actions: Sequence[Action], cost: Cost) -> Verdict:
 
 def _limit(rule: str, count: int, limit: int, what: str) -> Verdict:
     ok = count <= limit
-    return Verdict(rule=rule, ok=ok, sentence=f"{count:,} {what} {'are within' if ok else 'are more than'} {limit:,}")
+    return Verdict(
+        rule=rule, ok=ok, sentence=f"{count:,} {what} {'is' if count == 1 else 'are'} {'within' if ok else 'more than'} {limit:,}"
+    )
 
 
 def _names(rule: str, names: Sequence[str], fine: str, what: str) -> Verdict:

@@ -53,6 +53,8 @@ _SCALAR = yaml.ScalarEvent
 _MAPPING_END = yaml.MappingEndEvent
 _LINE_SHIFT = 2 * COLUMN_BITS
 
+_CONFLICT = re.compile(r"^(?:<{7} .*|={7}|>{7} .*)$", re.MULTILINE)
+"""What git writes into a file that two sides changed."""
 _HINTS = {
     "found character '\\t' that cannot start any token": "indent with spaces, not tabs",
     "found a tab character": "indent with spaces, not tabs",
@@ -155,6 +157,14 @@ def _syntax(broken: yaml.YAMLError, source: Source) -> Diagnostic:
         return error("control-character", f"the character U+{code:04X} is not allowed", at=source.at(line), help="remove it")
     problem = printable(str(getattr(broken, "problem", None) or "not YAML"))
     context = printable(str(getattr(broken, "context", None) or ""))
+    if conflict := _CONFLICT.search(source.text):
+        line = source.text.count("\n", 0, conflict.start()) + 1
+        return error(
+            "yaml-syntax",
+            "the file holds the conflict markers of a merge",
+            at=source.at(line, 1),
+            help="decide between the two sides, and remove the lines with `<<<<<<<`, `=======` and `>>>>>>>`",
+        )
     mark = getattr(broken, "problem_mark", None) or getattr(broken, "context_mark", None)
     at = source.at(mark.line + 1, mark.column + 1) if mark is not None else source.at(1)
     hint = next((hint for words, hint in _HINTS.items() if problem.startswith(words)), None)

@@ -142,6 +142,7 @@ def test_no_text_at_all_is_nothing() -> None:
         (b"a: 1\nb: x\x07y\n", "control-character", "x.yaml:2", "U+0007"),
         (b"a: 1\n\tb: 2\n", "yaml-syntax", "x.yaml:2:1", "tab character"),
         (b"a: b: c\n", "yaml-syntax", "x.yaml:1:5", "mapping values are not allowed"),
+        (b"a: 1\n<<<<<<< HEAD\nb: 2\n=======\nb: 3\n>>>>>>> other\n", "yaml-syntax", "x.yaml:2:1", "conflict markers of a merge"),
         (b"a: [1, 2\n", "yaml-syntax", "x.yaml:2:1", ""),
         (b"a: *b\n", "yaml-syntax", "x.yaml:1:4", "undefined alias"),
         (b"a: 1\n---\nb: 2\n", "several-documents", "x.yaml:2:1", "one YAML document"),
