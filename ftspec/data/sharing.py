@@ -35,6 +35,8 @@ WORTH = 64 << 20
 WORTH_TOKENS = 16 << 20
 """The same where tokens are counted, which is ten times slower."""
 _AHEAD = 2
+_SEED = str(int.from_bytes(os.urandom(4), "big"))
+"""What the hashes of all workers start from; nobody who writes a dataset can know it."""
 
 
 class WorkerLost(Exception):
@@ -138,11 +140,11 @@ def _exactly(stream: IO[bytes], size: int) -> bytes | None:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment of a worker: its own ftspec is the one that runs here."""
+    """Return the environment of a worker: its own ftspec is the one that runs here, and all hash alike."""
     from pathlib import Path
 
     import ftspec
 
     home = str(Path(ftspec.__file__).parent.parent)
     paths = [home, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONHASHSEED": _SEED}

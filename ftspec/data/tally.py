@@ -26,6 +26,8 @@ from ftspec.data.scan import Order
 from ftspec.data.tokens import IMAGE_HIGH, IMAGE_LOW, PER_MESSAGE, PER_ROW, counter
 from ftspec.data.transforms import source_of
 
+_MASK = (1 << 64) - 1
+
 LABELS = 1000
 """With more different short answers than this they are no labels."""
 TOOLS = 500
@@ -195,15 +197,18 @@ class Tally:
         )
 
     def _hash(self, batch: Batch) -> None:
+        pairs = self._form.name == "preference"
+        hashes = self._hashes
         for value, canonical in zip(batch.values, batch.each(), strict=True):
-            said: tuple[Any, Any, Any]
+            prompt, target, other = b"null", b"null", b"null"
             if isinstance(value, PlainChat):
                 ends = value.messages[-1].role == "assistant"
-                said = (value.messages[:-1], value.messages[-1], None) if ends else (value.messages, None, None)
+                prompt = plain_json(value.messages[:-1] if ends else value.messages)
+                target = plain_json(value.messages[-1]) if ends else target
             else:
-                other = output_of(value, "non_preferred_output") if self._form.name == "preference" else None
-                said = (self._form.prompt(value), self._form.target(value), other)
-            self._hashes.extend((hash64(canonical), *[hash64(sorted_json(one)) for one in said]))
+                prompt, target = sorted_json(self._form.prompt(value)), sorted_json(self._form.target(value))
+                other = sorted_json(output_of(value, "non_preferred_output")) if pairs else other
+            hashes.extend((hash64(canonical), hash64(prompt), hash64(target), hash64(other)))
         self._places.extend(batch.lines)
 
 
@@ -222,7 +227,7 @@ class _Seen(NamedTuple):
 def _seen_in_plain(messages: list[PlainMessage]) -> _Seen:
     last = messages[-1]
     target = last.content.strip() if last.role == "assistant" else None
-    return _Seen(target, None, any(one.role == "system" for one in messages), 0)
+    return _Seen(target, None, "system" in [one.role for one in messages], 0)
 
 
 def _characterise(counts: Counts, seen: _Seen) -> None:
@@ -269,9 +274,13 @@ sorted_json = msgspec.json.Encoder(order="sorted").encode
 """JSON with sorted keys, to compare values of one run; not an identity (floats keep msgspec's spelling)."""
 
 
+plain_json = msgspec.json.Encoder().encode
+"""The same for (lists of) the messages of a `PlainChat`, whose members are in order."""
+
+
 def hash64(data: bytes) -> int:
-    """Return 64 bits of a hash that is the same everywhere."""
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
+    """Return 64 bits of Python's own hash: the same in all processes of a pass (`sharing` sees to it), and no longer."""
+    return hash(data) & _MASK
 
 
 def _text_of_target(target: Any) -> str | None:
