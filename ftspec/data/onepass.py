@@ -14,7 +14,7 @@ from ftspec.data.findings import Findings
 from ftspec.data.rows import BadFile, Place
 from ftspec.data.sharing import WORTH_TOKENS, WorkerLost, shared_reports, workers_for
 from ftspec.data.source import Source
-from ftspec.data.tally import Counts, Tally, Totals
+from ftspec.data.tally import Counts, Tally, Totals, error_of
 from ftspec.data.tokens import counter
 from ftspec.diagnostics import Diagnostic, Severity
 from ftspec.printable import printable
@@ -84,7 +84,7 @@ def _run_shared(source: Source, place: Place, order: Order, workers: int, progre
 def facts_of(dataset: DesiredDataset, passed: Passed) -> dict[str, DatasetFacts]:
     """Return the facts of each part that a pass learned."""
     counted_by = counter(passed.order.tokenizer) if passed.order.tokenizer else None
-    exact = counted_by is not None and counted_by.exact and not passed.counts[""].images
+    errors = {part: error_of(counts, counted_by) if counted_by else 0.0 for part, counts in passed.counts.items()}
     return {
         passed.ref(dataset, part): DatasetFacts(
             ref=passed.ref(dataset, part),
@@ -94,8 +94,8 @@ def facts_of(dataset: DesiredDataset, passed: Passed) -> dict[str, DatasetFacts]
             format=passed.format,
             trained_tokens=counts.tokens if counted_by else None,
             total_tokens=counts.tokens if counted_by else None,
-            exact_tokens=exact,
-            tokens_error=counted_by.error if counted_by else 0.0,
+            exact_tokens=counted_by is not None and not errors[part],
+            tokens_error=errors[part],
             path=dataset.path,
         )
         for part, counts in passed.counts.items()

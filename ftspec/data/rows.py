@@ -257,6 +257,8 @@ def sniff(head: bytes) -> None:
     for magic, name in _MAGIC.items():
         if head.startswith(magic):
             raise BadFile("binary-file", f"the file is {name}, not JSON Lines")
+    if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        raise BadFile("not-utf8", "the file is UTF-32, not UTF-8")
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or (len(head) > 3 and 0 in head[:2] and head[:4].count(0) == 2):
         raise BadFile("not-utf8", "the file is UTF-16, not UTF-8")
     if b"\0" in head:
@@ -355,7 +357,7 @@ def explain(raw: bytes) -> BadRow:
     except json.JSONDecodeError as error:
         if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
             return BadRow("torn-row", "the row ends in the middle: it was written only in part", column=error.colno)
-        return BadRow("bad-json", f"the row is not JSON ({error.msg[:1].lower()}{error.msg[1:]})", column=error.colno)
+        return BadRow("bad-json", f"the row is not JSON ({_reason(error, text)})", column=error.colno)
     except RecursionError:
         return BadRow("too-deep", "the row is nested too deeply")
     except ValueError:
@@ -369,6 +371,20 @@ def explain(raw: bytes) -> BadRow:
     except RecursionError:
         return BadRow("too-deep", "the row is nested too deeply")
     return BadRow("bad-json", "the row is not JSON")
+
+
+_HABITS: Mapping[str, str] = {"'": "a single quote: this is how Python prints a dict", "#": "a comment", "/": "a comment"}
+"""What people write for JSON, by the character at which it is none."""
+
+
+def _reason(error: json.JSONDecodeError, text: str) -> str:
+    """Return why a text is not JSON, in words for people who did not write a parser."""
+    if error.msg == "Extra data":
+        rest = text[error.pos :].lstrip()
+        return "a comma after the object" if rest == "," else "several objects in one line" if rest[:1] == "{" else "more after its end"
+    habit = _HABITS.get(text[error.pos : error.pos + 1])
+    message = error.msg.split(":")[0].removesuffix(" at")
+    return habit or f"{message[:1].lower()}{message[1:]}"
 
 
 def _refuse_constant(name: str) -> float:

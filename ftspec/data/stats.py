@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ftspec.data.onepass import Passed
-from ftspec.data.tally import LABELS, Counts
+from ftspec.data.tally import LABELS, Counts, error_of
 from ftspec.data.tokens import counter
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def statistics_of(dataset: DesiredDataset, passed: Passed, *, contexts: tuple[in
             bytes=counts.bytes,
             format=passed.format,
             tokenizer=counted_by.name,
-            exact=counted_by.exact and not counts.images,
-            error=counted_by.error,
+            exact=not error_of(counts, counted_by),
+            error=error_of(counts, counted_by),
             tokens=counts.tokens,
             loss_tokens=counts.loss_tokens,
             roles=dict(sorted(counts.roles.items(), key=lambda one: -one[1])),

@@ -23,7 +23,7 @@ from ftspec.data.formats import all_formats
 from ftspec.data.formats.base import Piece
 from ftspec.data.formats.preference import OUTPUTS, output_of
 from ftspec.data.scan import Order
-from ftspec.data.tokens import IMAGE_HIGH, IMAGE_LOW, PER_MESSAGE, PER_ROW, counter
+from ftspec.data.tokens import IMAGE_ERROR, IMAGE_HIGH, IMAGE_LOW, PER_MESSAGE, PER_ROW, Counter, counter
 from ftspec.data.transforms import source_of
 
 _MASK = (1 << 64) - 1
@@ -31,6 +31,8 @@ _MASK = (1 << 64) - 1
 LABELS = 1000
 """With more different short answers than this they are no labels."""
 TOOLS = 500
+IMAGES = "images"
+"""The role under which the tokens of images are counted."""
 
 
 class Counts(msgspec.Struct, kw_only=True):
@@ -70,6 +72,12 @@ class Counts(msgspec.Struct, kw_only=True):
 
 
 _BOUNDS = {"labels": LABELS + 1, "declared": TOOLS, "called": TOOLS, "tool_sets": TOOLS, "sources": TOOLS}
+
+
+def error_of(counts: Counts, counted_by: Counter) -> float:
+    """Return how wrong the tokens of a part can be, as a share; 0 where they are exact. What images cost is never sure."""
+    images = counts.roles.get(IMAGES, 0) / counts.tokens if counts.tokens else 0.0
+    return counted_by.error * (1 - images) + IMAGE_ERROR * images
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -176,9 +184,10 @@ class Tally:
             roles[role] = roles.get(role, 0) + tokens
             loss += tokens if trained else 0
         if self._counter.overhead:
-            extra = _image_tokens(value) if pictured else 0
+            if pictured and (tokens := _image_tokens(value)):
+                roles[IMAGES] = roles.get(IMAGES, 0) + tokens
             if self._form.name not in {"completion", "eval"}:
-                extra += PER_MESSAGE * len(pieces) + PER_ROW
+                extra = PER_MESSAGE * len(pieces) + PER_ROW
         return roles, loss, extra
 
     def _seen(self, value: Mapping[str, Any], pieces: list[Piece]) -> _Seen:

@@ -33,6 +33,8 @@ PER_ROW = 3
 IMAGE_LOW = 85
 IMAGE_HIGH = 765
 """What an image of 1024 x 1024 costs at full detail: four tiles of 170, and 85."""
+IMAGE_ERROR = 0.9
+"""How wrong that can be: an image of one tile costs 255 tokens, one of eight, which is the most, 1,445."""
 
 DEFAULT = "o200k"
 TOKENIZERS = ("o200k", "cl100k", "words", "estimate")

@@ -134,6 +134,9 @@ def test_the_cost_of_a_file_is_shown_for_a_named_engine(folder, chat, capsys):
     assert (cost["engine"], cost["base_model"], cost["epochs"], cost["tokens"]) == ("openai", "gpt-4.1-mini", 3, 3 * shown["tokens"])
     assert (cost["low"] is None) == (cost["high"] is None)
     assert run(folder, "stats", "rows.jsonl", "--engine", "openai") == 64
+    for engine, model, said in (("openai", "no-such-model", True), ("sandbox", "sandbox-nano", False)):
+        assert run(folder, "stats", "rows.jsonl", "--engine", engine, "--model", model) == 0
+        assert ("`prices:` of a spec can give one" in capsys.readouterr().out) == said
 
 
 ROW = b'{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]}\n'
@@ -179,6 +182,32 @@ def test_what_is_no_regular_file_is_refused_at_once(folder, capsys, kind, words)
     shown = capsys.readouterr()
     assert any(word in shown.out + shown.err for word in ("is a folder", "is a named pipe", "is no regular file"))
     assert [path.name for path in folder.root.iterdir()] == ["odd"]
+
+
+def test_a_file_without_a_good_row_is_summed_up_as_that(folder, capsys):
+    """No format, size or tokens of nothing."""
+    (folder.root / "rows.jsonl").write_bytes(b"prompt,completion\n")
+    assert run(folder, "check", "rows.jsonl") == 1
+    assert "rows: no rows that can be read\n1 error\n" in capsys.readouterr().out
+
+
+def test_statistics_of_bad_rows_lead_to_what_is_wrong(folder, chat, capsys):
+    """Rows that break rules are counted; only what is no row is not."""
+    folder.write("rows.jsonl", chat(assistant=""), chat(), b"{\n")
+    assert run(folder, "stats", "rows.jsonl", "--json") == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["datasets"][0]["rows"] == 2
+    assert "2 errors in `rows.jsonl`, which `ftspec data check` shows; rows that cannot be read are not counted" in shown.err
+
+
+@pytest.mark.parametrize(("row", "said"), [({}, True), ({"assistant": " Fine."}, False)])
+def test_a_repair_says_when_there_was_nothing_to_repair(folder, chat, capsys, row, said):
+    """A copy that is no better is called that, and what is left is one command away."""
+    folder.write("my rows.jsonl", chat(**row))
+    assert run(folder, "check", "my rows.jsonl", "--fix") == 0
+    shown = capsys.readouterr()
+    assert ("nothing that can be put right by itself" in shown.out) == said
+    assert shown.err.endswith("See what is left:\n  ftspec data check 'my rows.fixed.jsonl'\n")
 
 
 def test_a_part_that_got_no_row_is_told(folder, capsys):

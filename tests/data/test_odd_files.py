@@ -26,6 +26,7 @@ BAD_FILES = {
     "parquet": (b"PAR1\x00\x01", "binary-file"),
     "NUL bytes": (b'{"a": \x00\x01\x02\x03}\n', "binary-file"),
     "UTF-16 with mark": (ROW.encode("utf-16"), "not-utf8"),
+    "UTF-32": (ROW.encode("utf-32"), "not-utf8"),
     "UTF-16 without mark": (ROW.encode("utf-16-le"), "not-utf8"),
     "latin-1": (ROW.replace("Hello", "Gr\u00fc\u00dfe").encode("latin-1"), "not-utf8"),
     "a JSON array": (f"[{ROW.strip()},\n{ROW.strip()}]".encode(), "json-array"),
@@ -45,6 +46,32 @@ def test_a_file_that_is_no_dataset_is_one_error_with_its_place(folder, content, 
     assert has_errors(problems)
     assert found[code].at.path == "data.jsonl"
     assert all(place.excerpt is None for one in problems for place in (one.at, *one.places))
+
+
+REASONS = {
+    "several objects in one line": ROW.strip() + ROW.strip(),
+    "a comma after the object": ROW.strip() + ",",
+    "more after its end": ROW.strip() + "]",
+    "a comment": "// my rows",
+    "a single quote: this is how Python prints a dict": str(json.loads(ROW)),
+    "invalid control character": ROW.replace("Hi", "H\ti"),
+    "expecting value": "prompt,completion",
+}
+
+
+@pytest.mark.parametrize(("reason", "line"), REASONS.items(), ids=list(REASONS))
+def test_what_people_write_for_json_is_called_by_its_name(folder, reason, line):
+    """The sentence says what is wrong with the line in words for people who did not write a parser."""
+    _, problems = digest(folder.dataset("data", line), root=folder.root)
+    assert [one.message for one in problems if one.code == "bad-json"] == [f"the row is not JSON ({reason})"]
+
+
+def test_encodings_are_told_apart(folder):
+    """The name of the encoding is what `iconv` wants to know."""
+    for name in ("UTF-16", "UTF-32"):
+        _, [problem] = digest(folder.dataset(name.lower(), ROW.encode(name)), root=folder.root)
+        assert name in problem.message
+        assert "iconv" in problem.help
 
 
 def test_no_file_is_a_missing_file(folder):

@@ -244,6 +244,11 @@ EXAMPLES = [
     Example("undeclared-tool", rows(user(), calling(call())), GOOD_TOOLS),
     Example("orphan-tool-message", with_tools(answer(), assistant()), GOOD_TOOLS),
     Example("orphan-tool-message", with_tools(calling(call()), answer("call_2"), assistant()), GOOD_TOOLS),
+    Example(
+        "orphan-tool-message",
+        with_tools(calling(call()), answer(), answer(), assistant()),
+        with_tools(calling(call()), answer(), calling(call()), answer(), assistant()),
+    ),
     Example("unanswered-call", with_tools(calling(call()), assistant()), with_tools(calling(call()))),
     Example("unanswered-call", with_tools(calling(call(), call(id="call_2")), answer(), assistant()), GOOD_TOOLS),
     Example(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import importlib.util
 import sys
@@ -180,3 +181,19 @@ def test_images_are_counted_and_make_the_count_inexact(folder):
         digest(folder.dataset(name, row(name)), root=folder.root, tokenizer="estimate")[0][name].total_tokens for name in ("low", "high")
     )
     assert high - low == tokens.IMAGE_HIGH - tokens.IMAGE_LOW
+
+
+def test_images_make_exact_counts_of_their_rows_inexact(folder, chat, monkeypatch):
+    """Texts counted to the token are still exact; the more of a part is images, the less is sure. Words have no images."""
+    image = {"type": "image_url", "image_url": {"url": "https://a.test/b.png"}}
+    seen = {"messages": [{"role": "user", "content": [image]}, {"role": "assistant", "content": "x"}]}
+    words = tokens.counter("words")
+    monkeypatch.setattr("ftspec.data.tally.counter", lambda *_, **__: dataclasses.replace(words, overhead=True))
+    facts = {
+        name: digest(folder.dataset(name, row), root=folder.root, tokenizer="words")[0][name] for name, row in (("a", chat()), ("b", seen))
+    }
+    assert (facts["a"].exact_tokens, facts["a"].tokens_error) == (True, 0.0)
+    assert not facts["b"].exact_tokens
+    assert facts["b"].tokens_error == pytest.approx(tokens.IMAGE_ERROR * tokens.IMAGE_HIGH / (tokens.IMAGE_HIGH + 1 + 3 + 3))
+    monkeypatch.undo()
+    assert digest(folder.dataset("c", seen), root=folder.root, tokenizer="words")[0]["c"].exact_tokens

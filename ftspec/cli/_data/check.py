@@ -243,13 +243,15 @@ def _refs(spec: Spec, job: DesiredJob) -> Iterator[str]:
 
 
 def _about(dataset: DesiredDataset, passed: Passed) -> str:
+    from ftspec.data.tally import error_of
     from ftspec.data.tokens import counter
     from ftspec.printable import printable
 
     counts = passed.counts[""]
-    counted_by = counter(passed.order.tokenizer or "estimate")
-    exact = counted_by.exact and not counts.images
-    tokens = f"{counts.tokens:,} tokens" if exact else f"about {counts.tokens:,} tokens (within {counted_by.error:.0%})"
+    if not counts.rows:
+        return f"{printable(dataset.name)}: no rows that can be read"
+    error = error_of(counts, counter(passed.order.tokenizer or "estimate"))
+    tokens = f"about {counts.tokens:,} tokens (within {error:.0%})" if error else f"{counts.tokens:,} tokens"
     parts = ", ".join(f"{part} {passed.counts[part].rows:,}" for part in passed.order.parts)
     return (
         f"{printable(dataset.name)}: {counts.rows:,} {'row' if counts.rows == 1 else 'rows'}, {passed.format}, {size(counts.bytes)}, {tokens}"

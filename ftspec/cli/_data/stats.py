@@ -64,6 +64,7 @@ def command(
     from ftspec.data.audit import audit
     from ftspec.data.onepass import facts_of
     from ftspec.data.stats import statistics_of
+    from ftspec.render.words import count
 
     if (model is None) != (engine is None):
         raise click.UsageError("--engine and --model go together")
@@ -80,8 +81,9 @@ def command(
         if passed is None or not passed.counts[""].rows:
             raise FtspecError(f"`{printable(dataset.path)}` has no rows that can be read", diagnostics=wrong)
         if wrong:
+            errors = count(sum(one.count for one in wrong), "error")
             _console.warn(
-                f"{sum(one.count for one in wrong):,} errors in `{printable(dataset.path)}`; rows that cannot be read are not counted"
+                f"{errors} in `{printable(dataset.path)}`, which `ftspec data check` shows; rows that cannot be read are not counted"
             )
         contexts = uses.contexts_of(chosen.spec, dataset.name, chosen.profiles) if known and chosen.spec else {}
         statistics = statistics_of(dataset, passed, contexts=tuple(sorted({*context, *contexts.values()})))
@@ -201,6 +203,8 @@ def _show(dataset: DesiredDataset, statistics: Mapping[str, Statistics], costs: 
             for one in many
         ]
         _console.table(["train", "engine", "base model", "epochs", "cost of a job"], listed)
+        if any(one["low"] is None for many in costs.values() for one in many):
+            _console.out("what is unknown has no price: `prices:` of a spec can give one")
     _console.out()
 
 

@@ -107,7 +107,7 @@ class UnknownMessageKey(_MessageRule):
     """
 
     code = "unknown-message-key"
-    help = "remove the member (`strip_reasoning` under `transforms:` does for reasoning); texts belong into `content`"
+    help = "remove it: `ftspec data check --fix` does where it is empty, `strip_reasoning` under `transforms:` where it is reasoning"
 
     def find(self, row: Mapping[str, Any]) -> Iterator[str]:
         """Look at the keys of every message."""

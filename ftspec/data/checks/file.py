@@ -86,11 +86,11 @@ class NotUtf8(Check):
     """Bytes are not UTF-8.
 
     Why: JSON is UTF-8; another encoding would be trained as garbage.
-    Fix: convert the file, for example with `iconv -f latin1 -t utf-8`.
+    Fix: convert the file: `iconv -f cp1252 -t utf-8 old.jsonl > new.jsonl`, or `-f utf-16`.
     """
 
     code = "not-utf8"
-    help = "convert it, for example with `iconv -f latin1 -t utf-8`"
+    help = "convert it: `iconv -f cp1252 -t utf-8 old.jsonl > new.jsonl`; `-f` says what it is, such as `utf-16`"
 
 
 class BinaryFile(Check):

@@ -210,9 +210,9 @@ class UndeclaredTool(_CallRule):
 
 
 class OrphanToolMessage(RowCheck):
-    """A `tool` message answers no earlier call.
+    """A `tool` message answers no earlier call, or one that was answered.
 
-    Why: engines refuse it: an answer must follow the call with its id.
+    Why: engines refuse it: an answer must follow the call with its id, once.
     Fix: put it after the assistant message whose call has that `tool_call_id`.
     """
 
@@ -224,11 +224,19 @@ class OrphanToolMessage(RowCheck):
     def find(self, row: Mapping[str, Any]) -> Iterator[str]:
         """Look back from every tool message."""
         for given in message_lists(row, self.setting.format):
-            open_calls: set[str] = set()
+            calls: set[str] = set()
+            answered: set[str] = set()
             for message in messages_of(given):
-                open_calls |= {call["id"] for call in calls_of(message) if isinstance(call.get("id"), str)}
-                if role_of(message) == "tool" and str(message.get("tool_call_id")) not in open_calls:
-                    yield "a `tool` message answers no earlier call"
+                made = {call["id"] for call in calls_of(message) if isinstance(call.get("id"), str)}
+                calls |= made
+                answered -= made
+                if role_of(message) == "tool":
+                    answer = str(message.get("tool_call_id"))
+                    if answer not in calls:
+                        yield "a `tool` message answers no earlier call"
+                    elif answer in answered:
+                        yield "two `tool` messages answer one call"
+                    answered.add(answer)
 
 
 class UnansweredCall(_CallRule):
