@@ -8,7 +8,6 @@ dataset, a clock, the network or state.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -70,8 +69,7 @@ class DesiredJob(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return (*((self.parent,) if self.parent else ()), *self.depends_on)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SplitRule:
+class SplitRule(msgspec.Struct, frozen=True, kw_only=True):
     """How rows are dealt to parts: by a hash of the row or of `group_by`, stable when rows are added."""
 
     shares: Mapping[str, float]
@@ -80,8 +78,7 @@ class SplitRule:
     group_by: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DesiredDataset:
+class DesiredDataset(msgspec.Struct, frozen=True, kw_only=True):
     """A dataset as declared. `path` is absolute-free: relative to the project root, POSIX style.
 
     `parts` of a split dataset are referred to as `name.part`. `transforms` are the declared
@@ -102,8 +99,7 @@ class DesiredDataset:
         return (self.name, *(f"{self.name}.{part}" for part in (self.split.shares if self.split else ())))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """An engine's queue: jobs running at once, slots left to others, launches per rolling 24 hours."""
 
     max_running: int | None = None
@@ -111,8 +107,7 @@ class Limits:
     per_day: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineEntry:
+class EngineEntry(msgspec.Struct, frozen=True, kw_only=True):
     """An engine as declared under `engines:`, or the implied entry of a shipped engine.
 
     `scope` is the account it buys in (`sandbox`, `openai/org-acme/proj_triage`, or the
@@ -126,14 +121,13 @@ class EngineEntry:
     api_key_env: str | None = None
     organization: str | None = None
     project: str | None = None
-    limits: Limits = field(default_factory=Limits)
-    options: Mapping[str, Any] = field(default_factory=dict)
+    limits: Limits = Limits()
+    options: Mapping[str, Any] = {}
     """Settings of this engine type that others do not have (local: `python`, `root`, `executor`, ...)."""
     at: Place | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DesiredEval:
+class DesiredEval(msgspec.Struct, frozen=True, kw_only=True):
     """An eval as declared: a dataset, how models are asked, how answers are graded.
 
     `graders` are the definitions as given, by name, checked by `evals`; `models` are what to
@@ -145,19 +139,18 @@ class DesiredEval:
     dataset: str
     graders: Mapping[str, Mapping[str, Any]]
     prompt: Any = None
-    sampling: Mapping[str, Any] = field(default_factory=dict)
+    sampling: Mapping[str, Any] = {}
     repeat: int = 1
     models: tuple[str, ...] = ("base", "job")
     compare_to: str | None = "base"
     require: tuple[str, ...] = ()
     budget: float | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = {}
     at: Place | None = None
-    grader_places: Mapping[str, Place] = field(default_factory=dict)
+    grader_places: Mapping[str, Place] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What a plan may not exceed (money in `currency`, default US dollars); `None`: no limit."""
 
     max_cost: float | None = None
@@ -173,8 +166,7 @@ class Policy:
     at: Place | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spec:
+class Spec(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that the spec files of one run mean.
 
     `files` are the paths read (relative to `root`, in order, includes after their includer).
@@ -184,13 +176,13 @@ class Spec:
     root: str
     files: tuple[str, ...] = ()
     project: str | None = None
-    engines: Mapping[str, EngineEntry] = field(default_factory=dict)
-    datasets: Mapping[str, DesiredDataset] = field(default_factory=dict)
+    engines: Mapping[str, EngineEntry] = {}
+    datasets: Mapping[str, DesiredDataset] = {}
     jobs: tuple[DesiredJob, ...] = ()
-    evals: Mapping[str, DesiredEval] = field(default_factory=dict)
-    policy: Policy = field(default_factory=Policy)
+    evals: Mapping[str, DesiredEval] = {}
+    policy: Policy = Policy()
     state_dir: str | None = None
-    prices: Mapping[str, Any] = field(default_factory=dict)
+    prices: Mapping[str, Any] = {}
     notify: tuple[Mapping[str, Any], ...] = ()
     protect: tuple[str, ...] = ()
     """Selectors of jobs whose records and models must not be replaced or forgotten."""

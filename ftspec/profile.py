@@ -8,12 +8,12 @@ spent. Sources and dates of the facts stand beside them in those files.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Range:
+
+class Range(msgspec.Struct, frozen=True, kw_only=True):
     """Allowed values of a hyperparameter: `auto` accepted or not, numbers within the bounds, or an enum."""
 
     low: float | None = None
@@ -25,8 +25,7 @@ class Range:
     choices: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MethodProfile:
+class MethodProfile(msgspec.Struct, frozen=True, kw_only=True):
     """A training method of an engine: its hyperparameters, and the dataset format it wants."""
 
     hyperparameters: Mapping[str, Range]
@@ -37,8 +36,7 @@ class MethodProfile:
     """Globs of the models that have this method, where only some do."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BaseModel:
+class BaseModel(msgspec.Struct, frozen=True, kw_only=True):
     """A model that can be trained. Dates are ISO days; `until` is the last day to create a job."""
 
     name: str
@@ -49,8 +47,7 @@ class BaseModel:
     parameters: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """The capabilities of one engine type.
 
     `unique_keys`: the engine refuses a second job of one (project, ftspec_key), so that a
@@ -92,17 +89,17 @@ class Profile:
     closed_models: bool = False
     ends: str | None = None
     """ISO day after which the engine takes no new jobs."""
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = {}
     """How its dataset rules differ: `roles` (of messages), `max_images`, `max_image_bytes`, `max_image_rows`, `max_rows`, `strict_tools`."""
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = {}
     """How the engine resolves `auto`, where it is documented (`n_epochs`: 3), for estimates only."""
-    engine_options: Mapping[str, str] = field(default_factory=dict)
+    engine_options: Mapping[str, str] = {}
     """Extra options of a job it understands: name to description."""
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = {}
     """Extra settings of its entry under `engines:`: name to description."""
-    option_placement: Mapping[str, str] = field(default_factory=dict)
+    option_placement: Mapping[str, str] = {}
     """Where neutral settings go in the request body: `lora.rank` to `hyperparameters.lora_r`."""
-    quota_codes: Mapping[str, str] = field(default_factory=dict)
+    quota_codes: Mapping[str, str] = {}
     """Error codes of its own that mean a full queue or an empty purse: code to `daily`, `concurrent`, `rate` or `money`."""
     simulated: bool = False
     """A toy: its figures are real but about itself, and are never mixed with other engines'."""

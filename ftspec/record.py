@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
@@ -281,12 +280,11 @@ class RecordedEval(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     extra: dict[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class State(msgspec.Struct, frozen=True, kw_only=True):
     """Everything recorded. `jobs` and `evals` by key, `files` by (scope, dataset key): the newest usable one."""
 
-    jobs: Mapping[str, RecordedJob] = field(default_factory=dict)
-    files: Mapping[tuple[str, str], RecordedFile] = field(default_factory=dict)
-    evals: Mapping[str, RecordedEval] = field(default_factory=dict)
+    jobs: Mapping[str, RecordedJob] = {}
+    files: Mapping[tuple[str, str], RecordedFile] = {}
+    evals: Mapping[str, RecordedEval] = {}
     generation: str = ""
     """Changes whenever a record does; only compared for equality."""

@@ -108,7 +108,7 @@ def command(  # noqa: PLR0913 click passes one a flag
 
 def _entry(engine: str, spec: str | None, models: tuple[str, ...]) -> EngineEntry:
     """Return the engine entry to serve: of the spec, or one made of the options."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from ftspec.experiment import EngineEntry
 

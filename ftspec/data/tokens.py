@@ -20,8 +20,9 @@ import functools
 import os
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from ftspec.diagnostics import FtspecError
 from ftspec.printable import printable
@@ -44,8 +45,7 @@ _CACHED = 512
 """Texts up to this length are remembered: system prompts and labels come again and again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counter:
+class Counter(msgspec.Struct, frozen=True, kw_only=True):
     """A way to count. `error` is how wrong a count can be, as a share; 0 where `exact`."""
 
     name: str

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from ftspec.data.checks.base import Reads, Setting
 from ftspec.data.checks.whole import NoEval

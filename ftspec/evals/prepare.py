@@ -9,9 +9,10 @@ not their place; `preset: classification` becomes the grader that it means; for 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from ftspec.diagnostics import Diagnostic, FtspecError, Place, Severity, error
 from ftspec.evals.base import bind, check_definition, parse

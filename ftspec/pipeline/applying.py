@@ -205,7 +205,7 @@ def _refuse_policy(plan: Plan) -> None:
 
 def _as_saved(content: bytes, planned: Planned) -> Planned:
     """Return the plan that was saved, if everything that it promised still holds."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from ftspec.planner import saved
 

@@ -7,8 +7,9 @@ address have a server that knows its bases. `bases_of` looks once at every base 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from ftspec.data.checks.base import Reads
 from ftspec.diagnostics import Diagnostic, FtspecError, error
@@ -27,13 +28,12 @@ _ENGINE_LACKS = ("parts", "task_tools")
 _LORA = {"rank": "lora_r", "alpha": "lora_alpha", "dropout": "lora_dropout", "targets": "lora_target_modules"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bases:
+class Bases(msgspec.Struct, frozen=True, kw_only=True):
     """What is wrong with the local engines of a spec, what the rows of each dataset must do without, and how long they may be."""
 
-    diagnostics: list[Diagnostic] = field(default_factory=list)
-    _lacks: Mapping[str, Lacks] = field(default_factory=dict)
-    _reads: Mapping[str, tuple[Reads, ...]] = field(default_factory=dict)
+    diagnostics: list[Diagnostic] = []
+    _lacks: Mapping[str, Lacks] = {}
+    _reads: Mapping[str, tuple[Reads, ...]] = {}
 
     def lacks(self, dataset: str) -> Lacks:
         """Return what the bases of a dataset's jobs, and their engines, do not have."""

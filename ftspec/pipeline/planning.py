@@ -10,8 +10,10 @@ import datetime as dt
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
 
 from ftspec import __version__
 from ftspec.diagnostics import Diagnostic, FtspecError, has_errors
@@ -40,8 +42,7 @@ def unwatched(what: str) -> AbstractContextManager[None]:  # noqa: ARG001 nobody
     return nullcontext()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     """What the spec files mean, and everything odd about them."""
 
     project: Project
@@ -49,8 +50,7 @@ class Loaded:
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanOptions:
+class PlanOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What shapes a plan beside the spec. Selectors are those of `planner.selectors`."""
 
     targets: tuple[str, ...] = ()
@@ -61,8 +61,7 @@ class PlanOptions:
     """Take only the first N rows of every training set (a dry run of an experiment, with keys of its own)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
+class Planned(msgspec.Struct, frozen=True, kw_only=True):
     """A plan and the values that it was made from."""
 
     project: Project
@@ -76,15 +75,14 @@ class Planned:
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What is wanted, with keys: a spec whose datasets have been read."""
 
     project: Project
     spec: Spec
     jobs: Sequence[Identified]
     datasets: Mapping[str, DatasetFacts]
-    diagnostics: tuple[Diagnostic, ...] = field(default=())
+    diagnostics: tuple[Diagnostic, ...] = ()
 
 
 def load(project: Project, *, sample: int | None = None, today: dt.date | None = None) -> Loaded:

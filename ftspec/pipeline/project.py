@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from ftspec.diagnostics import FtspecError
 from ftspec.printable import printable
@@ -21,13 +22,12 @@ from ftspec.regular import within
 DEFAULT_SPEC = "ftspec.yaml"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Project:
+class Project(msgspec.Struct, frozen=True, kw_only=True):
     """Where everything of one project is. All paths are absolute."""
 
     root: Path
     files: tuple[Path, ...]
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = {}
     state_option: Path | None = None
     data_roots: tuple[Path, ...] = ()
 

@@ -10,9 +10,10 @@ trains on. References to the parent's axes go through it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 from ftspec.diagnostics import Diagnostic, error
 from ftspec.spec.references import (
@@ -35,15 +36,13 @@ if TYPE_CHECKING:
     from ftspec.spec.matrix import Axis, Cell
 
 
-@dataclass(frozen=True, slots=True)
-class Constant:
+class Constant(msgspec.Struct, frozen=True):
     """The same value in every cell."""
 
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Varying:
+class Varying(msgspec.Struct, frozen=True):
     """A value that depends on some axes: their positions, and the function of the cell."""
 
     deps: tuple[int, ...]
@@ -254,8 +253,7 @@ class Compiler:
         return path == "base_model" and given is not None and not isinstance(given.value, str)
 
 
-@dataclass(frozen=True, slots=True)
-class AxisValue:
+class AxisValue(msgspec.Struct, frozen=True):
     """Stands for the value of an axis among the settings of a variant."""
 
     position: int

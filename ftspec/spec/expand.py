@@ -7,8 +7,9 @@ distinct combination of the axes that it depends on (`columns`), never once per 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from ftspec.diagnostics import Diagnostic, Place, Severity, error
 from ftspec.printable import printable
@@ -41,8 +42,7 @@ _EVEN_IN_BROKEN: Final = frozenset(
 )
 
 
-@dataclass(slots=True)
-class Declared:
+class Declared(msgspec.Struct):
     """What jobs can refer to. `broken` names what is declared but not understood: no follow-up errors."""
 
     experiments: Mapping[str, Given]
@@ -54,8 +54,8 @@ class Declared:
     project: str | None = None
     default_engine: str | None = None
     suffix_is_identity: bool = False
-    broken: set[tuple[str, str]] = field(default_factory=set)
-    partial: Mapping[str, Given] = field(default_factory=dict)
+    broken: set[tuple[str, str]] = set()
+    partial: Mapping[str, Given] = {}
     """Broken experiments without what is wrong in them: their references are still checked."""
 
 

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import gc
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from ftspec.address import NAME
 from ftspec.diagnostics import Diagnostic, Severity, error, fold_repeated, has_errors
@@ -120,15 +122,14 @@ def _ordered(problems: Sequence[Diagnostic], sources: Sequence[Source]) -> list[
     return [*shown[:MOST_SHOWN], error("more-problems", f"{more:,} more problems are not shown", help="correct these first")]
 
 
-@dataclass(slots=True)
-class _Merged:
+class _Merged(msgspec.Struct):
     """The sections of all files together."""
 
-    named: dict[str, dict[str, Given]] = field(default_factory=lambda: {name: {} for name in _NAMED})
-    defaults: dict[str, Given] = field(default_factory=dict)
-    mappings: dict[str, dict[str, Given]] = field(default_factory=lambda: {name: {} for name in _MAPPINGS})
-    lists: dict[str, list[Given]] = field(default_factory=lambda: {name: [] for name in _LISTS})
-    once: dict[str, Given] = field(default_factory=dict)
+    named: dict[str, dict[str, Given]] = msgspec.field(default_factory=lambda: {name: {} for name in _NAMED})
+    defaults: dict[str, Given] = {}
+    mappings: dict[str, dict[str, Given]] = msgspec.field(default_factory=lambda: {name: {} for name in _MAPPINGS})
+    lists: dict[str, list[Given]] = msgspec.field(default_factory=lambda: {name: [] for name in _LISTS})
+    once: dict[str, Given] = {}
 
 
 def _without_secrets(problem: Diagnostic) -> Diagnostic:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from ftspec.address import axis_text
 from ftspec.diagnostics import Diagnostic, Place, Severity, error, warning
@@ -58,15 +59,14 @@ def _called(value: Any) -> Any:
     return plain(value)
 
 
-@dataclass(slots=True)
-class Axis:
+class Axis(msgspec.Struct):
     """One axis: its name, its distinct values and where each is written."""
 
     name: str
     at: Given
-    values: list[Any] = field(default_factory=list)
-    givens: list[Given] = field(default_factory=list)
-    _index: dict[tuple[str, Any], int] = field(default_factory=dict)
+    values: list[Any] = []
+    givens: list[Given] = []
+    _index: dict[tuple[str, Any], int] = {}
     _shown: list[Any] | None = None
     _texts: list[str] | None = None
 
@@ -140,17 +140,16 @@ class Conditions:
         return tuple(sorted(found))
 
 
-@dataclass(slots=True)
-class Grid:
+class Grid(msgspec.Struct):
     """The cells of one experiment. Without a matrix: one cell without axes."""
 
-    axes: list[Axis] = field(default_factory=list)
-    cells: list[Cell] = field(default_factory=lambda: [()])
-    overrides: list[dict[str, Given]] = field(default_factory=list)
+    axes: list[Axis] = []
+    cells: list[Cell] = msgspec.field(default_factory=lambda: [()])
+    overrides: list[dict[str, Given]] = []
     """What each override sets, by path."""
-    applied: list[tuple[int, ...]] = field(default_factory=list)
+    applied: list[tuple[int, ...]] = []
     """The overrides that apply to each cell; empty where there are none."""
-    rows: dict[Cell, Map] = field(default_factory=dict)
+    rows: dict[Cell, Map] = {}
     """The rows of `include` by cell, for places."""
 
     def axis(self, name: str) -> int | None:

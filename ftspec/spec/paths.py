@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from ftspec.diagnostics import Diagnostic, Place, error
 from ftspec.printable import printable
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 _INSIDE = "move it into the project, or allow its folder with `--data-root DIR`"
 
 
-@dataclass(frozen=True, slots=True)
-class Roots:
+class Roots(msgspec.Struct, frozen=True):
     """The project's root, and more folders that datasets may be in."""
 
     root: Path

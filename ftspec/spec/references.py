@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import operator
 import re
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from ftspec.address import axis_text
 from ftspec.diagnostics import Diagnostic, Place, error
@@ -39,15 +40,13 @@ def untouched(key: str) -> bool:
     return key in _UNTOUCHED or ".grader" in key
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(msgspec.Struct, frozen=True):
     """The name between braces."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(msgspec.Struct, frozen=True):
     """Text with references. `whole`: it is one reference and nothing else."""
 
     parts: tuple[str | Reference, ...]

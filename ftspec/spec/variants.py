@@ -8,8 +8,9 @@ to some only, where an `include` row has other axes, or where an axis holds whol
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from ftspec.diagnostics import Diagnostic, Place, error
 from ftspec.spec.columns import AxisValue, TooMuch
@@ -91,8 +92,7 @@ class Settings:
         return problems
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
+class Variant(msgspec.Struct, frozen=True):
     """Cells of one shape: their positions in the grid, which axes they have, what is in force."""
 
     positions: Sequence[int]

@@ -22,7 +22,6 @@ cells to base files and reads them back.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -47,8 +46,7 @@ _INTENT: Final = ("requested", "intent_at", "engine_time", "by")
 """What an open launch is looked up by."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """How records of one kind are keyed and ordered.
 
     `identity` are the members that make the key, `engine_id` the member that splits groups,
@@ -170,8 +168,7 @@ def join(cells: Cells, others: Cells) -> None:
             learn(cells, group, rank, at, ((name, value),))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class View(msgspec.Struct, frozen=True, kw_only=True):
     """What cells show: members of the record, of its attempts by number, and the ids not shown."""
 
     about: dict[str, Any]

@@ -7,7 +7,6 @@ when the base files are durable, so what is gone from the log by then is in the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,14 +26,13 @@ TEMPORARY: Final = ".tmp"
 _RESTORE: Final = f"restore the file from version control; if it is meant to be gone, remove `{HISTORY}` too"
 
 
-@dataclass(slots=True)
-class Loaded:
+class Loaded(msgspec.Struct):
     """Everything read from a folder."""
 
-    ledger: Ledger = field(default_factory=Ledger)
-    segments: list[Segment] = field(default_factory=list)
-    bases: dict[str, bytes] = field(default_factory=dict)
-    problems: list[Diagnostic] = field(default_factory=list)
+    ledger: Ledger = msgspec.field(default_factory=Ledger)
+    segments: list[Segment] = []
+    bases: dict[str, bytes] = {}
+    problems: list[Diagnostic] = []
 
 
 @without_collection()

@@ -16,7 +16,6 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -70,16 +69,15 @@ class NewerFormat(Exception):
     """A line that a newer ftspec wrote and that cannot be understood here."""
 
 
-@dataclass(slots=True)
-class Segment:
+class Segment(msgspec.Struct):
     """What one segment file says. `torn` is an unfinished last line, `lines` the numbers of the facts."""
 
     name: str
     header: SegmentHeader | None = None
-    facts: list[Fact] = field(default_factory=list)
+    facts: list[Fact] = []
     torn: bytes | None = None
     newer: bool = False
-    problems: list[Diagnostic] = field(default_factory=list)
+    problems: list[Diagnostic] = []
 
 
 def encode(entry: Fact | SegmentHeader, seq: int) -> bytes:
@@ -141,8 +139,7 @@ def read_segment(name: str, data: bytes, *, place: str, check: bool = True) -> S
     return segment
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(msgspec.Struct, frozen=True):
     """A line of a file: its number, its content without line end, and whether the line end was missing."""
 
     number: int

@@ -7,9 +7,10 @@ repository that cannot be understood gets the careful answer (no, none).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from ftspec.regular import read_regular
 
@@ -39,8 +40,7 @@ def head_commit(folder: Path) -> str | None:
     return repository.commit() if repository else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Repository:
+class _Repository(msgspec.Struct, frozen=True):
     """`own` holds HEAD, `common` what all work trees share."""
 
     own: Path

@@ -3,9 +3,9 @@
 import asyncio
 import io
 import time
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from ftspec.diagnostics import FtspecError
 from ftspec.engines.base import JobRequest, Refused

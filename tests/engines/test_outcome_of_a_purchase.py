@@ -150,7 +150,7 @@ def test_an_own_code_of_an_engine_tells_its_quota(serve, engine_at, asking):
 
 
 def _with_codes(profile, codes):
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     return replace(profile, quota_codes=codes)
 

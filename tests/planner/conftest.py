@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from ftspec.actions import AdoptJob, DatasetFacts, KeepJob, LaunchJob, Plan, RunEval, UploadFile
 from ftspec.diagnostics import Place
@@ -41,14 +41,13 @@ PROFILES = {
 ENGINES = {name: EngineEntry(name=name, type=name, scope=name) for name in PROFILES}
 
 
-@dataclass(frozen=True, kw_only=True)
-class World:
+class World(msgspec.Struct, frozen=True, kw_only=True):
     """Desired jobs and the facts of their datasets; every method returns a value."""
 
     jobs: tuple[DesiredJob, ...] = ()
-    facts: dict[str, DatasetFacts] = field(default_factory=dict)
-    spec: Spec = field(default_factory=lambda: Spec(root=".", files=("ftspec.yaml",), project="demo", engines=ENGINES))
-    options: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, DatasetFacts] = {}
+    spec: Spec = Spec(root=".", files=("ftspec.yaml",), project="demo", engines=ENGINES)
+    options: dict[str, Any] = {}
 
     @staticmethod
     def job(address: str = "tone/seed=1", **settings: Any) -> DesiredJob:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from ftspec.actions import AdoptJob, ForgetJob, KeepJob, LaunchJob, Reason, UploadFile, WaitJob
 from ftspec.experiment import Policy

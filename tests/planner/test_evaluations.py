@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from ftspec.actions import KeepEval, Reason, RunEval
 from ftspec.experiment import DesiredEval

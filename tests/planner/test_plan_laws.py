@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ftspec.actions import KeepJob, LaunchJob, Reason, UploadFile, WaitJob
 from ftspec.experiment import DesiredEval

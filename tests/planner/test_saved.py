@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from ftspec.actions import KeepJob, LaunchJob, RunEval, UploadFile
 from ftspec.experiment import DesiredEval, Policy

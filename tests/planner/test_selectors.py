@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from ftspec.planner.selectors import UnknownSelector, select, select_records
 from ftspec.record import State

@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from ftspec.diagnostics import Diagnostic
 from ftspec.experiment import DesiredJob, Spec

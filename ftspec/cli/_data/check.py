@@ -214,7 +214,7 @@ def _moderated(chosen: Targets, project: Project, engine: str) -> list[Diagnosti
 
 def _leaks(chosen: Targets, facts: Mapping[str, DatasetFacts]) -> list[Diagnostic]:
     """Compare what the spec trains on with what it measures with, as far as the chosen datasets are in it."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from ftspec.data.held_out import comparisons, spec_leaks
     from ftspec.data.leakage import BYTES_PER_BYTE

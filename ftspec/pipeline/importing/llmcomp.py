@@ -19,6 +19,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from ftspec.address import format_address
 from ftspec.data.importers.normal import decoded
 from ftspec.diagnostics import FtspecError
@@ -331,7 +333,7 @@ def _stubbed(project: Project, loaded: Loaded | None, stub: Stub, lines: Sequenc
     """Return the jobs of the stub with the keys that the stub gives them when it is read as a spec."""
     if not lines:
         return []
-    wanted = want(load(replace(project, files=(*(project.files if loaded else ()), _written(project, stub)))))
+    wanted = want(load(msgspec.structs.replace(project, files=(*(project.files if loaded else ()), _written(project, stub)))))
     found = {one.job.address: one for one in wanted.jobs}
     placed = []
     for line, address in zip(lines, stub.addresses(), strict=True):
@@ -358,7 +360,7 @@ def _default_entry(project: Project, stub: Stub) -> EngineEntry:
     """Return the entry that the stub declares."""
     engines = stub.engines or [_engine([])]
     only = replace(stub, jobs=(), datasets=(), engines=engines)
-    return load(replace(project, files=(_written(project, only),))).spec.engines[engines[0].name]
+    return load(msgspec.structs.replace(project, files=(_written(project, only),))).spec.engines[engines[0].name]
 
 
 def _lost(line: Line, entry: EngineEntry, taken: set[str]) -> Placed:
