@@ -170,11 +170,25 @@ def test_where_memory_runs_out_fewer_rows_are_held(opened, data, method, steady,
     assert len(local.run(job["id"]).figures()) == 4
 
 
+def test_what_the_base_does_not_have_fails_the_job_in_so_many_words(opened, data, method):
+    """Layers of another architecture, and rows beyond the context, whatever `max_length` says."""
+    local = opened()
+    rows = data("tickets", 11)
+    long = json.dumps({"messages": [{"role": "user", "content": "order " * 600}, {"role": "assistant", "content": "ok"}]}).encode()
+    layers = local.create(rows, method=method(lora_target_modules=["q_proj", "nowhere"]))
+    length = local.create(rows + long, method=method(max_length=10**6))
+    errors = [local.finished(job["id"], status="failed")["error"] for job in (layers, length)]
+    assert (errors[0]["code"], errors[0]["message"]) == ("invalid_value", "The base has no layers called `nowhere`.")
+    assert errors[1]["code"] == "invalid_training_file"
+    assert "line 12: " in errors[1]["message"]
+    assert errors[1]["message"].endswith("tokens are more than the 512 that fit.")
+
+
 def test_rows_that_cannot_be_learned_fail_the_job(opened):
     """The error names the line and what is wrong, and never what the row holds."""
     local = opened()
     rows = b'{"messages": [{"role": "user", "content": "secret-word"}, {"role": "assistant", "content": [{"type": "image_url"}]}]}\n'
     job = local.finished(local.create(rows)["id"], status="failed")
     assert job["error"]["code"] == "invalid_training_file"
-    assert "line 1: only text can be learned here" in job["error"]["message"]
+    assert "line 1: only text is understood here" in job["error"]["message"]
     assert "secret-word" not in str(local.events(job["id"])) + local.log(job["id"])

@@ -115,6 +115,8 @@ def test_text_parts_and_earlier_turns_are_read(caller):
         ({"top_p": 2}, "top_p"),
         ({"n": 0}, "n"),
         ({"max_tokens": 0}, "max_tokens"),
+        ({"seed": 2**63}, "seed"),
+        ({"seed": -(2**63) - 1}, "seed"),
         ({"max_tokens": 1, "max_completion_tokens": 1}, "max_tokens"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
         ({"top_logprobs": 3}, "top_logprobs"),

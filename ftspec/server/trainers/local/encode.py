@@ -222,7 +222,7 @@ def _text(content: Any) -> str:
         return content or ""
     if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") in {"text", "refusal"} for part in content):
         return "".join(str(part.get("text") or part.get("refusal") or "") for part in content)
-    raise ValueError("only text can be learned here")
+    raise ValueError("only text is understood here")
 
 
 def _call(raw: Any) -> dict[str, Any]:

@@ -120,6 +120,13 @@ def load(base: Path, start: Path | None, *, settings: Mapping[str, Any], bfloat1
     return model
 
 
+def unknown_layers(model: Any, targets: str | Sequence[str]) -> list[str]:
+    """Return the layers that LoRA should change and the model does not have."""
+    names = [name for name, _ in model.named_modules()]
+    wanted = [] if isinstance(targets, str) else targets
+    return [target for target in wanted if not any(name == target or name.endswith(f".{target}") for name in names)]
+
+
 def micro_batch(batch: int, most: int) -> int:
     """Return how many rows to hold at once: the largest divisor of the batch that is allowed."""
     return max(size for size in range(1, min(batch, most) + 1) if batch % size == 0)

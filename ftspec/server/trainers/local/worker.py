@@ -163,13 +163,17 @@ class Attempt:
             self._say("Fine-tuning job started")
         precision = job["settings"]["precision"]
         low = precision == "bfloat16" or (precision is None and trl_adapter.has_bfloat16())
+        set_seed(job["seed"])
+        model = trl_adapter.load(folder, start, settings=self._settings, bfloat16=low)
+        if unknown := trl_adapter.unknown_layers(model, self._settings.get("lora_target_modules", "all-linear")):
+            param = f"method.{job['method']}.hyperparameters.lora_target_modules"
+            raise Failed("invalid_value", f"The base has no layers called {', '.join(f'`{name[:80]}`' for name in unknown)}.", param)
         work = self._run.work_folder(self._number)
         work.mkdir()
         self._write_provenance(folder, low=low)
-        set_seed(job["seed"])
         return trl_adapter.Task(
             method=job["method"],
-            model=trl_adapter.load(folder, start, settings=self._settings, bfloat16=low),
+            model=model,
             tokenizer=tokenizer,
             rows=rows,
             validation=validation,
