@@ -109,8 +109,9 @@ def _fitting(models: Sequence[str | None], room: int) -> list[str | None]:
 
 
 def short_model(model: str, room: int) -> str:
-    """Return a model name of at most about `room` characters: without its middle, never without its end."""
+    """Return a model name of at most about `room` characters: without its middle, then without its suffix, never without its end."""
     parts = model.split(":")
     if len(model) <= room or len(parts) < 4:
         return model
-    return ":".join([parts[0], "..", *parts[3:]])
+    short = ":".join([parts[0], "..", *parts[3:]])
+    return short if len(short) <= room else ":".join([parts[0], "..", parts[-1]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ftspec.render.jobs import short_model
 from ftspec.render.words import expected_text, time_text
 
 
@@ -22,6 +23,20 @@ from ftspec.render.words import expected_text, time_text
 def test_an_estimate_is_shown_only_where_all_of_it_is_known(estimates, text):
     """A sum that leaves out what nobody knows would be too low; and what is free needs no estimate."""
     assert expected_text(*estimates) == text
+
+
+@pytest.mark.parametrize(
+    ("room", "text"),
+    [
+        (41, "ft:sandbox-mini:ftspec:triage-s1:gMsliM6K"),
+        (40, "ft:..:triage-s1:gMsliM6K"),
+        (23, "ft:..:gMsliM6K"),
+        (5, "ft:..:gMsliM6K"),
+    ],
+)
+def test_a_model_name_gives_way_but_keeps_its_end(room, text):
+    """Tables fit the terminal, and the end is what tells models apart."""
+    assert short_model("ft:sandbox-mini:ftspec:triage-s1:gMsliM6K", room) == text
 
 
 @pytest.mark.parametrize(
