@@ -107,7 +107,7 @@ def _approve(planned: Planned, *, auto: bool, quiet: bool) -> None:
         _console.out()
     if auto:
         return
-    question = f"This plan is {counts_text(summarise(planned.plan))} Cost: {total_cost_text(planned.plan)}."
+    question = f"This plan is {counts_text(summarise(planned.plan))} Its cost: {total_cost_text(planned.plan)}."
     _console.confirm(f"{question}\nDo you want to apply it?", what="applying this plan")
 
 
