@@ -107,3 +107,10 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     deployment: str | None = None
     """What must happen before a trained model answers, where it is not usable at once."""
     notes: tuple[str, ...] = ()
+
+    def instead(self, model: BaseModel | None) -> str:
+        """Return what to do once `model`, or this whole engine, takes no more jobs."""
+        named = f"`{model.replacement}`" if model is not None and model.replacement else None
+        if self.ends is not None:
+            return "train on another engine" + (f"; for prompting, {self.title} names {named} in its place" if named else "")
+        return f"train {named} instead" if named else "choose another model or engine"

@@ -274,13 +274,12 @@ class _Decider:
         until = min((day for day in (profile.ends, model.until if model else None, model.shutdown if model else None) if day), default=None)
         if until is None or self._request.now[: len(until)] <= until:
             return
-        other = f"train `{model.replacement}` instead" if model is not None and model.replacement else "choose another model or engine"
         self.problems.append(
             error(
                 "model-ended",
-                f"`{printable(one.job.address)}` cannot be launched: {printable(profile.title)} takes no new jobs on `{printable(name)}` since {until}",
+                f"{printable(profile.title)} has taken no new jobs on `{printable(name)}` since {until}",
                 at=place_of(one.job, "base_model"),
-                help=f"{other}; what is recorded stays usable in evals and `ftspec models`",
+                help=f"{printable(profile.instead(model))}; what is recorded stays",
             )
         )
 

@@ -27,10 +27,7 @@ def check(view: View) -> Iterator[Diagnostic]:
         model = view.model(job)
         sentence = _sentence(view.root_model(job), model, view.profile(job), today)
         if sentence is not None:
-            fix = (
-                f"its replacement is `{model.replacement}`" if model is not None and model.replacement else "choose another model or engine"
-            )
-            yield warning("model-ends", sentence, at=view.at(job, "base_model"), help=fix)
+            yield warning("model-ends", sentence, at=view.at(job, "base_model"), help=printable(view.profile(job).instead(model)))
 
 
 def _sentence(name: str, model: BaseModel | None, profile: Profile, today: dt.date) -> str | None:
