@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ftspec.engines.base import EngineError
+from ftspec.engines.request import ATTEMPT
 from ftspec.executor.clock import engine_time
 from ftspec.executor.matching import LABEL, seniority
 from ftspec.executor.queue import Queue, queue_of
@@ -54,7 +55,7 @@ class Census:
         self.known = {a.engine_job_id for record in self._recorded for a in record.attempts if a.engine_job_id}
         self.known.update(extra for record in self._recorded for extra in record.duplicates)
         self.queue: Queue | None = None
-        self._ours: dict[str, ObservedJob] = {}
+        self._ours: dict[str, dict[str, ObservedJob]] = {}
         self._said: int | None = None
         self._offset = 0.0
         self._at = (0.0, 0.0)
@@ -113,8 +114,12 @@ class Census:
         for job in counted.jobs:
             label = job.metadata.get(LABEL)
             if label is not None and job.id not in self.known and job.status not in _LOST:
-                self._ours[label] = min(self._ours.get(label, job), job, key=seniority)
+                self._ours.setdefault(label, {})[job.id] = job
 
-    def already(self, key: str) -> ObservedJob | None:
-        """Return the job that carries this key and that state does not know, and forget it."""
-        return self._ours.pop(key, None)
+    def already(self, key: str, nth: int) -> ObservedJob | None:
+        """Return the job that would be bought again by buying the `nth` of this key: the oldest that state does not know. Forgets all of the key.
+
+        Who buys a second one knows the first and wants another, so only a second one counts then.
+        """
+        there = self._ours.pop(key, {}).values()
+        return min((job for job in there if nth == 1 or job.metadata.get(ATTEMPT) == str(nth)), key=seniority, default=None)

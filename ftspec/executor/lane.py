@@ -201,8 +201,8 @@ class Lane:
             return
         while self._waiting and self._hands.free and not self._held_back:
             node = self._waiting.popleft()
-            there = self._census.already(node.key)
-            if there is not None and node.nth == 1:
+            there = self._census.already(node.key, node.nth)
+            if there is not None:
                 self._adopt(node, there)
             else:
                 self._buy(node)

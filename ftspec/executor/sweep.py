@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ftspec.engines.base import EngineError
+from ftspec.engines.request import ATTEMPT
 from ftspec.executor import facts
 from ftspec.executor.clock import rfc3339, seconds_of
 from ftspec.executor.matching import DAY, LABEL, seniority
@@ -33,6 +34,7 @@ AGAIN = 4
 """How often a sweep is made again because its list broke off."""
 
 _STARTED = JobStatus.RUNNING.rank
+_LOST = frozenset({JobStatus.CANCELLED, JobStatus.FAILED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +81,12 @@ async def sweep(ours: Mapping[str, Ours], *, engine: Engine, clock: Clock) -> Sw
     doubled = []
     for key, jobs in by_key.items():
         one = ours[key]
+        mine = jobs.get(one.job_id)
         # What was stopped before it cost anything, and an earlier attempt of ours, is no duplicate.
-        live = [job for job in jobs.values() if job.id == one.job_id or job.status not in {JobStatus.CANCELLED, JobStatus.FAILED}]
+        live = [job for job in jobs.values() if job is mine or job.status not in _LOST]
+        if mine is not None and mine.status in _LOST:
+            # Nor is what another clone bought because ours came to nothing.
+            live = [job for job in live if job.metadata.get(ATTEMPT) == mine.metadata.get(ATTEMPT)]
         if len(live) > 1:
             doubled.append(await _decide(one, sorted(live, key=seniority), engine=engine, clock=clock))
     return Swept(doubled=tuple(doubled), complete=listing.complete)

@@ -7,6 +7,7 @@ from ftspec.engines.base import EngineError
 from ftspec.executor.journal import Journal, StateNotWritten
 from ftspec.executor.launch import Bought, InTheDark, NotBought, NotRecorded, NotTried, Purchase, buy
 from ftspec.executor.progress import Launching
+from ftspec.executor.result import ApplyOptions
 from ftspec.record import JobStatus, Origin
 from ftspec.state.memory import MemoryState
 from ftspec.testing.account import Rules
@@ -26,10 +27,10 @@ def purchase(bench: Bench, attempt: int = 1, nth: int = 1) -> Purchase:
     return Purchase(launch=launch, attempt=attempt, nth=nth, body=body, training_file="file-1", validation_file=None)
 
 
-def bought(bench: Bench, *, disk=lambda fact: False, stop=None, one: Purchase | None = None):
+def bought(bench: Bench, *, disk=lambda fact: False, stop=None, one: Purchase | None = None, run: str | None = None):
     """Buy the one wanted job and return the outcome."""
     with MemoryState(bench.store).lock("test") as real:
-        effects = bench.effects(BrokenDisk(real, disk), stop=stop)
+        effects = bench.effects(BrokenDisk(real, disk), stop=stop, options=ApplyOptions(run=run))
         return bench.run(buy(one or purchase(bench), engine=bench.engine, effects=effects))
 
 
@@ -118,6 +119,17 @@ def test_a_request_that_never_leaves_is_recorded_as_absent(bench):
     assert not outcome.sent
     assert len(bench.account.posts) == 4
     assert only_attempt(bench).status is JobStatus.ABSENT
+
+
+@pytest.mark.parametrize(("fates", "open_launches"), [(["fine"], 0), (["refused"], 0), (["not_sent"] * 9, 0), (["lost_answer"], 1)])
+def test_a_clear_outcome_closes_the_launch_of_its_run(fates, open_launches):
+    """Bought, refused, never sent: nothing is left to be looked up; only an unknown outcome leaves it open."""
+    bench = Bench(rules=Rules())
+    bench.fates += fates
+    bought(bench, run="run-1")
+    (record,) = bench.state.jobs.values()
+    assert len(record.open) == open_launches
+    assert record.doubtful == bool(open_launches)
 
 
 @pytest.mark.parametrize("fate", ["lost_answer", "lost_request", "error_before", "error_after", "late"])

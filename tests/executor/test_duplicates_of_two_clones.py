@@ -1,11 +1,16 @@
 """Two clones that apply at the same moment: one of two jobs counts, the other is stopped or reported."""
 
+import copy
+
+import pytest
+
 from ftspec.engines.base import EngineError
 from ftspec.executor import progress as said
 from ftspec.executor.result import ApplyOptions
+from ftspec.executor.sweep import Ours, Sweeper, sweep
 from ftspec.record import JobStatus
 from ftspec.state.memory import Store
-from ftspec.testing.account import Rules, SimulatedEngine
+from ftspec.testing.account import Rules, SimulatedEngine, Weather
 from ftspec.testing.bench import Bench
 from ftspec.testing.storm import CALMLY, Wish
 from ftspec.testing.world import Run
@@ -184,3 +189,78 @@ def test_where_keys_are_unique_two_clones_get_the_same_job():
     bench.sim.world.run(until=lambda: all(run.over for run in runs))
     assert len(bench.account.jobs) == 1
     assert [run.result.exit_code for run in runs] == [0, 0]
+
+
+def two_jobs(bench: Bench, *, ours: str = "elder", **theirs):
+    """Return a sweep of a key with a job of ours and one of another clone, 10 s apart."""
+    bench.execute(options=ApplyOptions(wait=False))
+    (elder,) = bench.account.jobs.values()
+    elder.starts = elder.ends = bench.sim.world.now + 3600
+    younger = copy.deepcopy(elder)
+    younger.id, younger.created, younger.shown = "ftjob-younger", elder.created + 10, 0.0
+    bench.account.jobs[younger.id] = younger
+    other = younger if ours == "elder" else elder
+    for name, value in theirs.items():
+        setattr(other, name, value)
+    mine = elder if ours == "elder" else younger
+    one = Ours(key=elder.key, address="grid/seed=1", attempt=1, job_id=mine.id, created_at=mine.created)
+    bench.sim._pass(60)
+    return bench.run(sweep({elder.key: one}, engine=bench.engine, clock=bench.process)), mine, other
+
+
+def test_the_job_of_another_clone_is_never_stopped():
+    """Ours is the one that counts; the younger one has not started, and is its buyer's to cancel."""
+    bench = Bench(rules=Rules())
+    swept, mine, other = two_jobs(bench)
+    assert [(one.kept.id, one.cancelled, one.extra) for one in swept.doubled] == [(mine.id, (), (other.id,))]
+    assert other.cancelled is None
+
+
+def test_the_buyer_of_the_younger_job_stops_it():
+    """Both clones decide alike."""
+    bench = Bench(rules=Rules())
+    swept, mine, other = two_jobs(bench, ours="younger")
+    assert [(one.kept.id, one.cancelled, one.extra) for one in swept.doubled] == [(other.id, (mine.id,), ())]
+    assert mine.cancelled is not None
+
+
+@pytest.mark.parametrize("ours", ["elder", "younger"])
+@pytest.mark.parametrize("end", [{"cancelled": 1.0}, {"fails": True, "starts": 1.0, "ends": 2.0}], ids=["cancelled", "failed"])
+def test_a_job_that_came_to_nothing_is_no_duplicate(ours, end):
+    """What another clone cancelled, or what failed there, is not in the way of ours."""
+    bench = Bench(rules=Rules())
+    swept, mine, _other = two_jobs(bench, ours=ours, **end)
+    assert swept.doubled == ()
+    assert mine.cancelled is None
+
+
+def test_another_attempt_of_another_clone_is_no_duplicate_of_a_job_that_failed():
+    """Ours failed, and another clone tried again: that is not a second job of ours."""
+    bench = Bench(rules=Rules())
+    bench.account.weather = Weather(training_fails=1.0)
+    bench.execute()
+    (failed,) = bench.account.jobs.values()
+    again = copy.deepcopy(failed)
+    again.id, again.fails, again.shown = "ftjob-again", False, 0.0
+    again.starts = again.ends = bench.sim.world.now + 3600
+    again.body = {**again.body, "metadata": {**again.body["metadata"], "ftspec_attempt": "2"}}
+    bench.account.jobs[again.id] = again
+    one = Ours(key=failed.key, address="grid/seed=1", attempt=1, job_id=failed.id, created_at=failed.created)
+    assert bench.run(sweep({failed.key: one}, engine=bench.engine, clock=bench.process)).doubled == ()
+
+
+def test_sweeps_are_made_until_two_minutes_after_the_last_launch():
+    """Lists lag, and the other clone may buy a moment later: at once, after 30 s and after 120 s, and again from the start for a new job."""
+    bench = Bench(rules=Rules())
+    one = Ours(key="k", address="a", attempt=1, job_id="j", created_at=bench.sim.world.now)
+    sweeper = Sweeper(bench.engine, clock=bench.process, ours={})
+    assert not sweeper.due(wait=True)
+    sweeper.add(one)
+    began, at = bench.sim.world.now, []
+    while sweeper.due(wait=True):
+        sweeper.learn(bench.run(sweeper.sweep()))
+        at.append(round(bench.sim.world.now - began))
+        assert not sweeper.due(wait=False)
+    assert [time // 10 * 10 for time in at] == [0, 30, 120]
+    sweeper.add(one)
+    assert sweeper.due(wait=False)

@@ -57,16 +57,22 @@ def test_labels_seen_on_known_jobs_are_believed_more_than_the_profile():
 
 
 def test_without_labels_the_one_job_that_fits_is_it():
-    """Base model, file, suffix, seed, hyperparameters and time agree, as far as the engine tells them."""
-    asked = {"seed": 7, "suffix": "a", "method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 3}}}}
+    """Base model, files, suffix, seed, hyperparameters and (to ten minutes) time agree, as far as the engine tells them."""
+    asked = {
+        "seed": 7,
+        "suffix": "a",
+        "validation_file": "file-v",
+        "method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 3}}},
+    }
     jobs = [
         job("wrong-seed", seed=8),
         job("wrong-suffix", suffix="b"),
         job("wrong-epochs", hyperparameters={"n_epochs": 1}),
         job("wrong-file", training_file="file-2"),
+        job("wrong-validation", validation_file="file-w"),
         job("wrong-model", base_model="other"),
-        job("too-old", created=300),
-        job("right", seed=7, suffix="a", hyperparameters={"n_epochs": 3, "batch_size": 8}, base_model="base-2026-01-01"),
+        job("too-old", created=399),
+        job("right", created=400, seed=7, suffix="a", hyperparameters={"n_epochs": 3, "batch_size": 8}, base_model="base-2026-01-01"),
     ]
     assert matched([intent("k", asked=asked)], jobs) == {"k": "right"}
 
