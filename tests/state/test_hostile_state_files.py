@@ -153,6 +153,16 @@ def test_a_bad_line_of_a_base_file_stops_apply_with_its_number(state, base, line
     assert line in next(state.folder.glob("jobs.jsonl-*.bad")).read_bytes()
 
 
+def test_a_record_that_only_a_look_at_all_of_it_shows_to_be_wrong_stops_apply(state, base):
+    """A plan reads what it needs of a line; whoever buys has read all of it."""
+    one, two = (json.dumps(json.loads(line)) + "\n" for line in base.read_bytes().splitlines())
+    base.write_text(one.replace("{", '{"project":"a","project":"b",', 1) + two)
+    assert len(state.read()[0].jobs) == 2
+    assert state.read()[1] == []
+    error = refuse(state)
+    assert [(d.code, d.at.line) for d in error.diagnostics if d.at] == [("bad-state-line", 1)]
+
+
 @pytest.mark.parametrize(
     "line", [b'{"seq":1}', b"garbage", b'{"seq":9,"fact":"job","key":"a","at":"x","crc":"00000000"}', b"\x00\x00"], ids=range(4)
 )

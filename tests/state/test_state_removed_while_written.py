@@ -2,10 +2,15 @@
 
 import shutil
 import subprocess
+from contextlib import suppress
+from pathlib import Path
+from random import Random
 
 import pytest
 
+from ftspec.state.disk import Disk
 from ftspec.state.jsonl import JsonlState
+from ftspec.testing.disk import PowerLoss, SimulatedDisk
 from ftspec.testing.state import job
 
 
@@ -82,6 +87,43 @@ def test_a_folder_that_is_replaced_at_the_end_gets_what_was_recorded(tmp_path):
         writer.append(job(1, status="intent"))
         renamed(folder)
     assert numbers(folder) == ({1: "intent"}, [])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_was_written_again_survives_a_power_loss(seed):
+    """It is as durable as what was written first, its name included."""
+    disk, folder = SimulatedDisk(), Path("/project/state")
+    state = JsonlState(folder, random=Random(seed), disk=disk)  # noqa: S311 a seed replays a failure
+    with suppress(PowerLoss), state.lock("apply") as writer:
+        writer.append(job(1, status="intent"))
+        log = disk.open_folder(folder / "log")
+        disk.unlink(log, *disk.names(log))
+        disk.sync(log)
+        writer.append(job(2, status="intent"))
+        raise PowerLoss
+    disk.lose_power(Random(seed))  # noqa: S311
+    found, problems = state.read()
+    assert (len(found.jobs), problems) == (2, [])
+
+
+def test_a_segment_that_is_written_again_is_never_seen_half(tmp_path):
+    """Whoever reads meanwhile, perhaps to fold it, finds all of it or nothing."""
+    folder = tmp_path / "state"
+
+    class Watched(Disk):
+        def write(self, fd, data):
+            super().write(fd, data[: len(data) // 2])
+            seen.append(JsonlState(folder).read()[1])
+            super().write(fd, data[len(data) // 2 :])
+
+    seen = []
+    with JsonlState(folder, disk=Watched()).lock("apply") as writer:
+        writer.append(job(1, status="intent"))
+        remove_segments(folder)
+        seen.clear()
+        writer.read()
+        writer._rewrite_if_removed()
+    assert seen == [[]]
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
