@@ -1,68 +1,53 @@
 """Collect calls of the `openai` client into a dataset, without breaking or slowing them.
 
     client = ftspec.collect(OpenAI(), "tickets")
-    client.chat.completions.create(...)              # as before; also async and streamed
+    client.responses.create(...)                     # as before; also chat completions, async and streamed
 
-The given client is not touched: a copy of it collects. Each finished call becomes a row of
-`data/collected/tickets.jsonl`, in the form of a chat dataset with `metadata` (model, time, id,
-digest of the system prompt, tags). The caller only pays for putting a reference into a queue; a
-thread of this process makes the row and appends it under a file lock, so many threads and processes can
-collect into one file. Whatever goes wrong while collecting is dropped and counted
-(`collected`), never raised. Answers that were cut off, refused or broken off are not collected.
+The given client is not touched: a shallow copy of it collects, of the same class and with the same connections.
+Only its `post` and `get`, which every resource of the SDK goes through, are looked at, so that `create`, `parse`,
+`stream`, `beta`, `with_raw_response`, `with_streaming_response`, `with_options` and any way to them behave as before.
+
+Each finished call becomes a row of `data/collected/tickets.jsonl`, in the form of a chat dataset with `metadata`
+(model, time, id, digest of the system prompt, tags). The caller only pays for a shallow look at what it asks and for
+putting a reference into a queue; a thread of this process makes the row and appends it under a file lock, so many
+threads and processes can collect into one file. Whatever goes wrong while collecting is dropped and counted
+(`collected`), never raised. Answers that were cut off, refused or broken off are not collected, nor are turns that
+lean on something that only the server has; they are counted by their reason.
 """
 
 from __future__ import annotations
 
-import atexit
 import copy
-import datetime as dt
 import functools
-import hashlib
 import os
-import queue
 import re
-import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import msgspec
-
-from ftspec.data.importers.messages import messages_of
-from ftspec.data.importers.normal import tools_of
+from ftspec.data.collect_writer import Collected, Noted, Wish, writer
 
 C = TypeVar("C")
 
 FOLDER = Path("data") / "collected"
 """Where rows go unless `folder` or the variable `FTSPEC_COLLECT` says otherwise."""
 
-WAITING = 10_000
-"""How many calls may wait for the thread; further ones are dropped and counted."""
+LONGEST = 64 << 20
+"""Bytes of one streamed answer that are kept; a longer one is dropped and counted."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z")
-_GOOD_ENDS = {"stop", "tool_calls", "function_call", None}
-_REQUEST = ("messages", "tools", "parallel_tool_calls")
-
-
-@dataclass(slots=True)
-class Collected:
-    """What became of the calls of this process: rows written, calls that are no rows, calls lost to trouble."""
-
-    written: int = 0
-    skipped: int = 0
-    dropped: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wish:
-    path: Path
-    tags: tuple[str, ...] = ()
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    redact: bool = False
-    keep: Callable[[dict[str, Any]], bool] | None = None
+_CALL = re.compile(r"(?:^|/)(?:chat/completions|responses)/?(?:\?|\Z)")
+_OTHER_CALL = re.compile(r"(?:^|/)(?:completions|threads/runs|threads/[^/?]+/runs)/?(?:\?|\Z)")
+_RETRIEVED = re.compile(r"(?:^|/)responses/[^/?]+/?(?:\?|\Z)")
+_EVENT = re.compile(rb"(?<=\n\n)|(?<=\r\n\r\n)")
+_BLANK = (b"\n\n", b"\r\n\r\n")
+_LAST = re.compile(rb'[{,]\s*"(?:finish_reason"\s*:\s*"|type"\s*:\s*"response\.(?:completed|incomplete|failed)")')
+"""In the event that ends an answer. Inside a text the quotes would be escaped."""
+_REQUEST = (
+    *("model", "n", "messages", "input", "instructions", "tools", "parallel_tool_calls"),
+    *("previous_response_id", "conversation", "prompt", "store"),
+)
 
 
 def collect(
@@ -73,56 +58,59 @@ def collect(
     tags: Sequence[str] = (),
     metadata: Mapping[str, Any] | None = None,
     redact: bool = False,
+    reasoning: bool = False,
     keep: Callable[[dict[str, Any]], bool] | None = None,
 ) -> C:
-    """Return a copy of an `OpenAI` or `AsyncOpenAI` client whose chat calls are collected under a dataset's name.
+    """Return a copy of an `OpenAI`, `AsyncOpenAI` or Azure client whose calls are collected under a dataset's name.
 
     `tags` and `metadata` are noted with each row; `redact` replaces secrets and personal data;
+    `reasoning` keeps what the model is told to have thought, as `reasoning_content`;
     `keep` gets each row and says whether it is written (it runs in the collecting thread).
     """
     if not _NAME.match(dataset):
         raise ValueError("a dataset's name consists of letters, digits, `_`, `.` and `-`, and starts with a letter")
-    home = Path(folder) if folder is not None else Path(os.environ.get("FTSPEC_COLLECT") or FOLDER)
-    path = (home / f"{dataset}.jsonl").absolute()
-    return _collecting(client, _Wish(path=path, tags=tuple(tags), metadata=dict(metadata or {}), redact=redact, keep=keep))
+    if isinstance(client, type) or not callable(getattr(client, "post", None)):
+        raise TypeError("`collect` takes a client of the openai package, for example `OpenAI()`")
+    path = (_home(folder) / f"{dataset}.jsonl").absolute()
+    wish = Wish(path=path, tags=tuple(tags), metadata=dict(metadata or {}), redact=redact, reasoning=reasoning, keep=keep)
+    return _collecting(client, wish)
 
 
 def collected_datasets(folder: str | os.PathLike[str] | None = None) -> dict[str, Path]:
     """Return the files that were collected, by dataset name."""
-    home = Path(folder) if folder is not None else Path(os.environ.get("FTSPEC_COLLECT") or FOLDER)
-    return {path.stem: path for path in sorted(home.glob("*.jsonl"))}
+    return {path.stem: path for path in sorted(_home(folder).glob("*.jsonl"))}
 
 
 def collected() -> Collected:
     """Return what became of the calls of this process so far."""
-    return _counts
+    return writer.counts()
 
 
 def flush(timeout: float = 5.0) -> bool:
     """Wait until every call so far is written; return whether that was so within `timeout` seconds."""
-    return _writer.wait(timeout)
+    return writer.wait(timeout)
 
 
-def _collecting(client: C, wish: _Wish) -> C:
-    make_copy = getattr(client, "copy", None)
-    clone: Any = make_copy() if callable(make_copy) else copy.copy(client)
-    chat: Any = copy.copy(clone.chat)
-    completions: Any = copy.copy(chat.completions)
-    for name in ("create", "parse"):
-        if (function := getattr(completions, name, None)) is not None:
-            setattr(completions, name, _watched(function, wish))
-    for shadow in ("with_raw_response", "with_streaming_response"):
-        chat.__dict__.pop(shadow, None)
-        completions.__dict__.pop(shadow, None)
-    chat.__dict__["completions"] = completions
-    clone.__dict__["chat"] = chat
+def _home(folder: str | os.PathLike[str] | None) -> Path:
+    return Path(folder) if folder is not None else Path(os.environ.get("FTSPEC_COLLECT") or FOLDER)
+
+
+def _collecting(client: C, wish: Wish) -> C:
+    clone: Any = copy.copy(client)
+    mine = vars(clone)
+    for name in [name for name in mine if isinstance(getattr(type(clone), name, None), functools.cached_property)]:
+        del mine[name]  # resources that were made already go through the given client
+    origin = str(getattr(clone, "base_url", ""))
+    mine["post"] = _watched(clone.post, _asked, wish, origin)
+    if callable(getattr(clone, "get", None)):
+        mine["get"] = _watched(clone.get, _asked_before, wish, origin)
     for name in ("copy", "with_options"):
-        if (again := getattr(clone, name, None)) is not None:
-            clone.__dict__[name] = _copying(again, wish)
+        if callable(again := getattr(clone, name, None)):
+            mine[name] = _copying(again, wish)
     return cast("C", clone)
 
 
-def _copying(function: Callable[..., Any], wish: _Wish) -> Callable[..., Any]:
+def _copying(function: Callable[..., Any], wish: Wish) -> Callable[..., Any]:
     @functools.wraps(function)
     def copied(*args: Any, **kwargs: Any) -> Any:
         return _collecting(function(*args, **kwargs), wish)
@@ -130,216 +118,191 @@ def _copying(function: Callable[..., Any], wish: _Wish) -> Callable[..., Any]:
     return copied
 
 
-def _watched(function: Callable[..., Any], wish: _Wish) -> Callable[..., Any]:
-    """Return the method of the client, with a look at what it was given and what it returned."""
+def _watched(send: Callable[..., Any], asked_of: Callable[[str, Mapping[str, Any]], Any], wish: Wish, origin: str) -> Callable[..., Any]:
+    """Return a method of the client that sends, with a look at what it was given and what it returned."""
     import inspect
 
-    if inspect.iscoroutinefunction(inspect.unwrap(function)):
+    if inspect.iscoroutinefunction(inspect.unwrap(send)):
 
-        @functools.wraps(function)
-        async def asked_async(*args: Any, **kwargs: Any) -> Any:
-            asked = _snapshot(kwargs)
-            return _note(await function(*args, **kwargs), asked, wish)
+        @functools.wraps(send)
+        async def sent_async(path: str, *args: Any, **kwargs: Any) -> Any:
+            asked = asked_of(path, kwargs)
+            answer = await send(path, *args, **kwargs)
+            if asked is not None:
+                _hear(answer, Noted(asked=asked, wish=wish, origin=origin, streamed=bool(kwargs.get("stream"))))
+            return answer
 
-        return asked_async
+        return sent_async
 
-    @functools.wraps(function)
-    def asked_sync(*args: Any, **kwargs: Any) -> Any:
-        asked = _snapshot(kwargs)
-        return _note(function(*args, **kwargs), asked, wish)
+    @functools.wraps(send)
+    def sent(path: str, *args: Any, **kwargs: Any) -> Any:
+        asked = asked_of(path, kwargs)
+        answer = send(path, *args, **kwargs)
+        if asked is not None:
+            _hear(answer, Noted(asked=asked, wish=wish, origin=origin, streamed=bool(kwargs.get("stream"))))
+        return answer
 
-    return asked_sync
-
-
-def _snapshot(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return what the call is about to ask: the caller may change its messages while or after it is sent."""
-    with suppress(Exception):
-        if not isinstance(kwargs.get("messages"), (list, tuple)) and "messages" in kwargs:
-            kwargs["messages"] = list(kwargs["messages"])
-        asked = {name: kwargs[name] for name in _REQUEST if name in kwargs}
-        asked["messages"] = [dict(one) if isinstance(one, dict) else one for one in asked["messages"]]
-        return asked
-    return {}
+    return sent
 
 
-def _note(answer: Any, asked: dict[str, Any], wish: _Wish) -> Any:
-    """Have an answer collected and return it. Nothing in here may disturb the caller."""
-    with suppress(Exception):
-        inner = getattr(answer, "_iterator", None)
-        if inner is not None:
-            tee = _async_tee(inner, asked, wish) if hasattr(inner, "__anext__") else _tee(inner, asked, wish)
-            answer._iterator = tee  # noqa: SLF001 so that the stream stays an openai.Stream
-        elif hasattr(answer, "choices"):
-            _writer.put(_Noted(asked, answer, wish, time.time()))
-    return answer
-
-
-def _tee(chunks: Iterator[Any], asked: dict[str, Any], wish: _Wish) -> Iterator[Any]:
-    seen = []
-    for chunk in chunks:
-        seen.append(chunk)
-        yield chunk
-    _writer.put(_Noted(asked, seen, wish, time.time()))
-
-
-async def _async_tee(chunks: AsyncIterator[Any], asked: dict[str, Any], wish: _Wish) -> AsyncIterator[Any]:
-    seen = []
-    async for chunk in chunks:
-        seen.append(chunk)
-        yield chunk
-    _writer.put(_Noted(asked, seen, wish, time.time()))
-
-
-@dataclass(frozen=True, slots=True)
-class _Noted:
-    asked: dict[str, Any]
-    answer: Any
-    """A completion, or the chunks of a stream."""
-    wish: _Wish
-    at: float
-
-
-class _Writer:
-    """The thread of this process that turns calls into rows. It starts with the first call, again after a fork."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.forget()
-
-    def forget(self) -> None:
-        """Start anew: a forked process has neither the thread nor the right to its parent's calls."""
-        self._lock = threading.Lock()
-        self._queue: queue.Queue[_Noted] = queue.Queue(maxsize=WAITING)
-        self._thread: threading.Thread | None = None
-
-    def put(self, noted: _Noted) -> None:
-        with suppress(Exception):
-            if self._thread is None:
-                self._start()
-            try:
-                self._queue.put_nowait(noted)
-            except queue.Full:
-                _counts.dropped += 1
-
-    def wait(self, timeout: float) -> bool:
-        deadline = time.monotonic() + timeout
-        while self._queue.unfinished_tasks and time.monotonic() < deadline:
-            time.sleep(0.005)
-        return not self._queue.unfinished_tasks
-
-    def _start(self) -> None:
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, args=(self._queue,), name="ftspec-collect", daemon=True)
-                self._thread.start()
-
-    def _run(self, calls: queue.Queue[_Noted]) -> None:
-        while True:
-            noted = calls.get()
-            try:
-                row = _row(noted)
-                if row is None:
-                    _counts.skipped += 1
-                else:
-                    _append(noted.wish.path, msgspec.json.encode(row) + b"\n")
-                    _counts.written += 1
-            except Exception:  # noqa: BLE001 whatever it is, it must not reach the caller
-                _counts.dropped += 1
-            finally:
-                calls.task_done()
-                del noted
-
-
-_counts = Collected()
-_writer = _Writer()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_writer.forget)
-atexit.register(flush)
-
-
-def _append(path: Path, line: bytes) -> None:
-    """Append one line in one piece, whoever else writes to the file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+@contextmanager
+def _unnoticed() -> Iterator[None]:
+    """Let no trouble of collecting reach the caller."""
     try:
-        with suppress(ImportError, OSError):
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        start = os.lseek(descriptor, 0, os.SEEK_END)
-        written = os.write(descriptor, line)
-        if written != len(line):
-            os.ftruncate(descriptor, start)  # a full disk must not leave half a row
-            raise OSError("the row could not be written whole")
-    finally:
-        os.close(descriptor)
+        yield
+    except Exception:  # noqa: BLE001 whatever it is
+        writer.drop()
 
 
-def _row(noted: _Noted) -> dict[str, Any] | None:
-    """Return the row of a call, or `None` where there is nothing to learn from."""
-    said = _assembled(noted.answer) if isinstance(noted.answer, list) else _plain(noted.answer)
-    choices = said.get("choices") or [{}]
-    first = choices[0]
-    if first.get("finish_reason") not in _GOOD_ENDS:
-        return None
-    asked = messages_of([_plain(one) for one in noted.asked.get("messages", ())])
-    answers = messages_of(first.get("message"), role="assistant")
-    if not asked or not answers:
-        return None
-    row: dict[str, Any] = {"messages": [*asked, answers[-1]]}
-    if tools := tools_of([_plain(one) for one in noted.asked.get("tools") or ()]):
-        row["tools"] = tools
-        if isinstance(parallel := noted.asked.get("parallel_tool_calls"), bool):
-            row["parallel_tool_calls"] = parallel
-    row["metadata"] = _about(noted, said, asked)
-    if noted.wish.redact:
-        from ftspec.data.repair import redacted_row
-
-        row, _ = redacted_row(row)
-    return row if noted.wish.keep is None or noted.wish.keep(row) else None
+def _asked(path: str, given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what a call asks, `None` where it asks no model: the caller may change its messages while they are sent."""
+    with _unnoticed():
+        if _CALL.search(path):
+            body = given.get("body")
+            extra = (given.get("options") or {}).get("extra_json")
+            body = {**(body if isinstance(body, Mapping) else {}), **(extra if isinstance(extra, Mapping) else {})}
+            return {name: _copied(body[name]) for name in _REQUEST if name in body}
+        if _OTHER_CALL.search(path):
+            return {}
+    return None
 
 
-def _about(noted: _Noted, said: Mapping[str, Any], asked: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    about = {
-        "model": said.get("model"),
-        "id": said.get("id"),
-        "time": dt.datetime.fromtimestamp(noted.at, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "tags": list(noted.wish.tags),
-        **noted.wish.metadata,
-    }
-    prompt = next((one.get("content") for one in asked if one.get("role") in {"system", "developer"}), None)
-    if isinstance(prompt, str):
-        about["prompt_sha256"] = hashlib.sha256(prompt.strip().encode(errors="replace")).hexdigest()
-    return {name: value for name, value in about.items() if value not in (None, [])}
+def _asked_before(path: str, _given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return that a response is fetched that may have been asked for earlier (`background`), `None` for anything else."""
+    with _unnoticed():
+        if writer.is_waited_for and _RETRIEVED.search(path):
+            return {"retrieved": True}
+    return None
 
 
-def _plain(value: Any) -> Any:
-    """Return a JSON value of the SDK's own objects."""
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _copied(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_copied(inner) for inner in value]
     dump = getattr(value, "model_dump", None)
-    return dump(mode="json", exclude_none=True, warnings=False) if callable(dump) else value
+    return dump(mode="json", exclude_none=True) if callable(dump) else value
 
 
-def _assembled(chunks: Sequence[Any]) -> dict[str, Any]:
-    """Return the completion that the chunks of a stream add up to."""
-    said: dict[str, Any] = {}
-    message: dict[str, Any] = {"role": "assistant", "content": None}
-    calls: dict[int, dict[str, Any]] = {}
-    reason = None
-    for chunk in map(_plain, chunks):
-        said |= {name: chunk[name] for name in ("id", "model") if chunk.get(name)}
-        for choice in chunk.get("choices") or ():
-            if choice.get("index", 0) != 0:
-                continue
-            reason = choice.get("finish_reason") or reason
-            delta = choice.get("delta") or {}
-            if delta.get("content"):
-                message["content"] = (message["content"] or "") + delta["content"]
-            for part in delta.get("tool_calls") or ():
-                call = calls.setdefault(part.get("index", 0), {"id": "", "type": "function", "function": {"name": "", "arguments": ""}})
-                call["id"] = part.get("id") or call["id"]
-                for name in ("name", "arguments"):
-                    call["function"][name] += (part.get("function") or {}).get(name) or ""
-    if calls:
-        message["tool_calls"] = [calls[number] for number in sorted(calls)]
-    ended = reason if reason is not None else "broken off"
-    return {**said, "choices": [{"finish_reason": ended, "message": message}]}
+def _hear(answer: Any, noted: Noted) -> None:
+    """Have an answer collected: an object at once, a stream or an unread answer when its bytes have been read."""
+    with _unnoticed():
+        if callable(getattr(answer, "model_dump", None)):
+            writer.put(noted.with_answer(answer))
+            return
+        response = getattr(answer, "http_response", None) or getattr(answer, "response", None)
+        if response is None:
+            writer.put(noted.with_answer(None))
+        elif response.is_stream_consumed or response.is_closed:
+            writer.put(noted.with_answer([response.content]))
+        else:
+            _Listener(response, noted)
+
+
+class _Listener:
+    """Hears the bytes of one answer while the caller reads them, by whichever way: as events, lines, text or JSON.
+
+    Every way of reading a response goes through `iter_bytes` (or `aiter_bytes`) of that one object. What was heard
+    is told with the event that ends the answer (many callers stop there), when the bytes have ended, or when the
+    caller closes or forgets the answer before.
+    """
+
+    def __init__(self, response: Any, noted: Noted) -> None:
+        self._noted: Noted | None = noted
+        self._heard: list[bytes] = []
+        self._event: list[bytes] = []
+        self._size = 0
+        self._reading = False
+        self._response = response
+        for name, listening in self._ways().items():
+            setattr(response, name, functools.partial(listening, getattr(response, name)))
+
+    def _ways(self) -> dict[str, Callable[..., Any]]:
+        return {"iter_bytes": self._iter, "aiter_bytes": self._aiter, "close": self._close, "aclose": self._aclose}
+
+    def _iter(self, original: Callable[..., Iterator[bytes]], *args: Any, **kwargs: Any) -> Iterator[bytes]:
+        chunks = iter(original(*args, **kwargs))
+        try:
+            while True:
+                self._reading = True
+                try:
+                    chunk = next(chunks)
+                except StopIteration:
+                    return
+                finally:
+                    self._reading = False
+                for piece in self._pieces(chunk, args, kwargs):
+                    self._hear(piece)
+                    yield piece
+        finally:
+            self._tell()
+
+    async def _aiter(self, original: Callable[..., AsyncIterator[bytes]], *args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
+        chunks = aiter(original(*args, **kwargs))
+        try:
+            while True:
+                self._reading = True
+                try:
+                    chunk = await anext(chunks)
+                except StopAsyncIteration:
+                    return
+                finally:
+                    self._reading = False
+                for piece in self._pieces(chunk, args, kwargs):
+                    self._hear(piece)
+                    yield piece
+        finally:
+            self._tell()
+
+    def _close(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self._tell_unless_reading()
+        return original(*args, **kwargs)
+
+    async def _aclose(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self._tell_unless_reading()
+        return await original(*args, **kwargs)
+
+    def _tell_unless_reading(self) -> None:
+        if not self._reading:  # a response closes itself when its last byte came in, before that byte is handed out
+            self._tell()
+
+    def _pieces(self, chunk: bytes, *given: Any) -> list[bytes]:
+        """Return one event at a time, so that no more is heard than the caller was given before it went away."""
+        split = self._noted is not None and self._noted.streamed and not any(given) and isinstance(chunk, bytes)
+        return [piece for piece in _EVENT.split(chunk) if piece] if split else [chunk]
+
+    def _hear(self, piece: bytes) -> None:
+        noted = self._noted
+        if noted is None:
+            return
+        try:
+            self._size += len(piece)
+            self._heard.append(piece)
+            if noted.streamed and noted.asked.get("n") in (None, 1) and self._ends(piece):
+                self._tell()
+        except Exception:  # noqa: BLE001 whatever it is, the caller reads on
+            self._size = LONGEST + 1
+        if self._size > LONGEST:
+            self._noted, self._heard = None, []
+            writer.drop()
+
+    def _ends(self, piece: bytes) -> bool:
+        """Return whether a piece completes the event that ends the answer."""
+        self._event.append(piece)
+        if not piece.endswith(_BLANK):
+            return False
+        event = b"".join(self._event)
+        self._event = []
+        return _LAST.search(event) is not None
+
+    def _tell(self) -> None:
+        noted, self._noted = self._noted, None
+        with _unnoticed():
+            for name in self._ways():
+                vars(self._response).pop(name, None)
+            if noted is not None:
+                writer.put(noted.with_answer(self._heard))
+
+
+with suppress(AttributeError):
+    os.register_at_fork(after_in_child=writer.forget)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -97,6 +98,150 @@ def moderation_server():
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+CALLED = {"name": "weather", "arguments": '{"city":"Oslo"}'}
+USAGE = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
+
+
+class Model(BaseHTTPRequestHandler):
+    """A model that answers chat completions and the Responses API by what the user says, streams in pieces, and stores."""
+
+    wbufsize = 0
+    disable_nagle_algorithm = True
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        name = self.path.partition("?")[0].rpartition("/")[2]
+        self.reply(200, self.server.stored[name])
+
+    def do_POST(self):
+        self.body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        path = self.path.partition("?")[0]
+        if path.endswith("/chat/completions"):
+            self.complete(self.body["messages"][-1]["content"])
+        elif path.endswith("/responses"):
+            given = self.body["input"]
+            self.respond(given if isinstance(given, str) else str(given[-1].get("content", given[-1].get("output"))))
+        else:
+            self.reply(200, {"id": "cmpl-1", "object": "text_completion", "choices": [{"index": 0, "text": "x", "finish_reason": "stop"}]})
+
+    def complete(self, said):
+        if said == "fail":
+            self.reply(400, {"error": {"message": "no", "type": "invalid_request_error", "code": "x", "param": None}})
+            return
+        call = {"id": "c1", "type": "function", "function": CALLED}
+        about = {"id": "chatcmpl-1", "created": 1, "model": "gpt-x"}
+        if not self.body.get("stream"):
+            message, reason = {
+                "tools": ({"role": "assistant", "content": None, "tool_calls": [call]}, "tool_calls"),
+                "long": ({"role": "assistant", "content": "and so on and"}, "length"),
+                "json": ({"role": "assistant", "content": '{"city": "Oslo"}'}, "stop"),
+                "refuse": ({"role": "assistant", "content": None, "refusal": "No."}, "stop"),
+            }.get(said, ({"role": "assistant", "content": "Hello.", "refusal": None, "annotations": []}, "stop"))
+            choices = [{"index": 0, "finish_reason": reason, "message": message}]
+            self.reply(200, {**about, "object": "chat.completion", "choices": choices})
+            return
+        deltas = [{"role": "assistant", "content": ""}, {"content": "Hel"}, {"content": "lo."}]
+        if said == "tools":
+            deltas = [
+                {"role": "assistant", "tool_calls": [{"index": 0, **call, "function": {"name": "weather", "arguments": ""}}]},
+                {"tool_calls": [{"index": 0, "function": {"arguments": '{"city":'}}]},
+                {"tool_calls": [{"index": 0, "function": {"arguments": '"Oslo"}'}}]},
+            ]
+        if said == "refuse":
+            deltas = [{"role": "assistant", "refusal": "N"}, {"refusal": "o."}]
+        if said == "json":
+            deltas = [{"role": "assistant", "content": '{"city": '}, {"content": '"Oslo"}'}]
+        chunks = [{"delta": delta, "finish_reason": None} for delta in deltas]
+        chunks.append({"delta": {}, "finish_reason": {"tools": "tool_calls", "long": "length"}.get(said, "stop")})
+        about["object"] = "chat.completion.chunk"
+        self.stream([("", {**about, "choices": [{"index": 0, **chunk}]}) for chunk in chunks], done=True, cut=said == "cut")
+
+    def respond(self, said):
+        name = f"resp_{len(self.server.stored) + 1}"
+        message = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed"}
+        text = {"type": "output_text", "text": '{"city": "Oslo"}' if said == "json" else "Hello.", "annotations": []}
+        output = {
+            "tools": [{"type": "function_call", "id": "fc_1", "call_id": "c1", "status": "completed", **CALLED}],
+            "search": [{"type": "web_search_call", "id": "ws", "status": "completed"}, {**message, "content": [text]}],
+            "refuse": [{**message, "content": [{"type": "refusal", "refusal": "No."}]}],
+        }.get(
+            said,
+            [{"type": "reasoning", "id": "rs", "summary": [{"type": "summary_text", "text": "Greet."}]}, {**message, "content": [text]}],
+        )
+        answer = {
+            "id": name,
+            "object": "response",
+            "created_at": 1,
+            "status": "incomplete" if said == "long" else "completed",
+            "error": None,
+            "incomplete_details": {"reason": "max_output_tokens"} if said == "long" else None,
+            "instructions": self.body.get("instructions"),
+            "model": "gpt-x",
+            "output": output,
+            "parallel_tool_calls": True,
+            "previous_response_id": self.body.get("previous_response_id"),
+            "tool_choice": "auto",
+            "tools": self.body.get("tools", []),
+            "usage": USAGE,
+        }
+        self.server.stored[name] = answer
+        begun = {**answer, "status": "in_progress", "output": []}
+        if not self.body.get("stream"):
+            self.reply(200, {**begun, "status": "queued"} if self.body.get("background") else answer)
+            return
+        events = [("response.created", {"response": begun})]
+        for number, item in enumerate(output):
+            events.append(("response.output_item.added", {"output_index": number, "item": item}))
+            events.append(("response.output_item.done", {"output_index": number, "item": item}))
+        final = {**answer, "output": None} if said == "items" else answer
+        events.append((f"response.{answer['status']}", {"response": final}))
+        events = [(kind, {"type": kind, "sequence_number": number, **event}) for number, (kind, event) in enumerate(events)]
+        self.stream(events, cut=said == "cut")
+
+    def stream(self, events, *, done=False, cut=False):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        lines = [(f"event: {kind}\n" if kind else "") + f"data: {json.dumps(event)}\n\n" for kind, event in events]
+        whole = "".join(lines[:2] if cut else [*lines, "data: [DONE]\n\n" if done else ""]).encode()
+        step = len(whole) if "at once" in str(self.body) else 97  # events are torn, as networks tear them, or come together
+        for start in range(0, len(whole), step):
+            piece = whole[start : start + step]
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        if cut:
+            self.close_connection = True
+        else:
+            self.wfile.write(b"0\r\n\r\n")
+
+    def reply(self, status, body):
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        if "gzip" in self.headers.get("Accept-Encoding", ""):
+            data = gzip.compress(data)
+            self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@pytest.fixture(scope="session")
+def model_url():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Model)
+    server.stored = {}
+    server.handle_error = lambda *_: None  # callers that break off are expected
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/v1"
     server.shutdown()
     server.server_close()
     thread.join()

@@ -10,12 +10,12 @@ import threading
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from ftspec.data import collect as module
+from ftspec.data import collect_rows, collect_writer
 from ftspec.data.collect import collect, collected, collected_datasets, flush
+from ftspec.data.collect_writer import Noted, Wish, Writer
 from ftspec.data.digest import digest
 from ftspec.experiment import DesiredDataset
 
@@ -24,90 +24,21 @@ TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type
 CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Oslo"}'}}
 
 
-def completion(message, reason="stop"):
+def completion(message):
     return {
         "id": "chatcmpl-1",
         "object": "chat.completion",
         "created": 1,
         "model": "gpt-x",
-        "choices": [{"index": 0, "finish_reason": reason, "message": message}],
+        "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
     }
 
 
-def chunks(*deltas, reason="stop"):
-    ended = [({}, reason)] if reason else []
-    for delta, why in [*((delta, None) for delta in deltas), *ended]:
-        yield {
-            "id": "chatcmpl-1",
-            "object": "chat.completion.chunk",
-            "created": 1,
-            "model": "gpt-x",
-            "choices": [{"index": 0, "delta": delta, "finish_reason": why}],
-        }
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Answers by what the user says."""
-
-    wbufsize = -1
-    disable_nagle_algorithm = True
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args):
-        pass
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        said = body["messages"][-1]["content"]
-        if said == "fail":
-            return self.reply(400, {"error": {"message": "no", "type": "invalid_request_error", "code": "x", "param": None}})
-        if body.get("stream"):
-            deltas = [{"role": "assistant", "content": ""}, {"content": "Hel"}, {"content": "lo."}]
-            if said == "tools":
-                deltas = [
-                    {"role": "assistant", "tool_calls": [{"index": 0, **CALL, "function": {"name": "weather", "arguments": ""}}]},
-                    {"tool_calls": [{"index": 0, "function": {"arguments": '{"city":'}}]},
-                    {"tool_calls": [{"index": 0, "function": {"arguments": '"Oslo"}'}}]},
-                ]
-            lines = "".join(
-                f"data: {json.dumps(chunk)}\n\n"
-                for chunk in chunks(*deltas, reason={"tools": "tool_calls", "long": "length"}.get(said, "stop"))
-            )
-            return self.reply(200, (lines + "data: [DONE]\n\n").encode(), "text/event-stream")
-        answers = {
-            "tools": completion({"role": "assistant", "content": None, "tool_calls": [CALL]}, "tool_calls"),
-            "long": completion({"role": "assistant", "content": "and so on and"}, "length"),
-            "json": completion({"role": "assistant", "content": '{"city": "Oslo"}'}),
-        }
-        return self.reply(
-            200, answers.get(said, completion({"role": "assistant", "content": "Hello.", "refusal": None, "annotations": []}))
-        )
-
-    def reply(self, status, body, kind="application/json"):
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-
-@pytest.fixture(scope="module")
-def url():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/v1"
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
 @pytest.fixture
-def client(url):
+def client(model_url):
     from openai import OpenAI
 
-    with OpenAI(api_key="test", base_url=url, max_retries=0) as made:
+    with OpenAI(api_key="test", base_url=model_url, max_retries=0) as made:
         yield made
 
 
@@ -183,12 +114,12 @@ def test_tool_calls_are_collected_whole(client, tmp_path):
     assert once["parallel_tool_calls"] is False
 
 
-def test_async_calls_and_streams_are_collected(url, tmp_path):
+def test_async_calls_and_streams_are_collected(model_url, tmp_path):
     """The asynchronous client works as before and is collected the same way."""
     from openai import AsyncOpenAI, AsyncStream
 
     async def main():
-        async with AsyncOpenAI(api_key="test", base_url=url, max_retries=0) as client:
+        async with AsyncOpenAI(api_key="test", base_url=model_url, max_retries=0) as client:
             collecting = collect(client, "calls", folder=tmp_path)
             answers = await asyncio.gather(*(ask(collecting, f"q{n}") for n in range(10)))
             stream = await ask(collecting, stream=True)
@@ -212,14 +143,6 @@ def test_parsed_answers_are_collected(client, tmp_path):
     answer = collecting.chat.completions.parse(model="gpt-x", messages=[{"role": "user", "content": "json"}], response_format=Place)
     assert answer.choices[0].message.parsed == Place(city="Oslo")
     assert [row["messages"][-1]["content"] for row in rows(tmp_path)] == ['{"city": "Oslo"}']
-
-
-def test_raw_responses_pass_through(client, tmp_path):
-    """Callers that want headers get them; such calls are not collected, and nothing breaks."""
-    collecting = collect(client, "calls", folder=tmp_path)
-    raw = collecting.chat.completions.with_raw_response.create(model="gpt-x", messages=ASKED)
-    assert raw.parse().choices[0].message.content == "Hello."
-    assert rows(tmp_path) == []
 
 
 def test_errors_reach_the_caller_and_are_no_rows(client, tmp_path):
@@ -269,9 +192,9 @@ def test_trouble_is_counted_and_never_raised(client, tmp_path, trouble, monkeypa
         case "keep raises":
             options["keep"] = lambda _row: 1 / 0
         case "odd answer":
-            monkeypatch.setattr(module, "_plain", lambda _value: 7)
+            monkeypatch.setattr(collect_rows, "exchange", lambda *_args, **_more: 7)
         case "full disk":
-            monkeypatch.setattr(module.os, "write", lambda descriptor, data, write=os.write: write(descriptor, data[:5]))
+            monkeypatch.setattr(collect_writer.os, "write", lambda descriptor, data, write=os.write: write(descriptor, data[:5]))
     before = collected().dropped
     assert ask(collect(client, "calls", **options)).choices[0].message.content == "Hello."
     assert flush()
@@ -281,34 +204,24 @@ def test_trouble_is_counted_and_never_raised(client, tmp_path, trouble, monkeypa
 
 
 def test_a_full_queue_drops_calls_instead_of_holding_them_up(client, tmp_path, monkeypatch):
-    """A disk that does not answer never makes a caller wait."""
-    monkeypatch.setattr(module._writer, "_queue", module.queue.Queue(maxsize=1))
-    monkeypatch.setattr(module._writer, "_thread", threading.current_thread())
-    collecting, before = collect(client, "calls", folder=tmp_path), collected().dropped
+    """A disk that does not answer never makes a caller wait: what does not fit is counted, the rest is written later."""
+    monkeypatch.setattr(collect_writer, "WAITING", 1)
+    gate, begun = threading.Event(), threading.Event()
+
+    def keep(_row):
+        begun.set()
+        return gate.wait(30)
+
+    monkeypatch.setattr("ftspec.data.collect.writer", writer := Writer())
+    collecting = collect(client, "calls", folder=tmp_path, keep=keep)
+    ask(collecting)
+    assert begun.wait(30)
     for _ in range(3):
         ask(collecting)
-    assert collected().dropped == before + 2
-    assert not flush(0.01)
-
-
-def test_collecting_costs_the_caller_next_to_nothing(client, tmp_path, monkeypatch):
-    """Beside the call itself there are some microseconds, not a file or a lock."""
-    monkeypatch.setattr(module._writer, "put", lambda _noted: None)
-    answer = ask(client)
-
-    class Fake:
-        def __init__(self):
-            self.chat = self
-            self.completions = self
-
-        def create(self, **_kwargs):
-            return answer
-
-    collecting = collect(Fake(), "calls", folder=tmp_path)
-    started = time.perf_counter()
-    for _ in range(1000):
-        collecting.chat.completions.create(messages=ASKED)
-    assert time.perf_counter() - started < 0.5
+    assert (writer.counts().dropped, writer.wait(0.01)) == (2, False)
+    gate.set()
+    assert writer.wait(30)
+    assert len((tmp_path / "calls.jsonl").read_text().splitlines()) == writer.counts().written == 2
 
 
 def test_options_decide_what_is_kept(client, tmp_path):
@@ -334,12 +247,16 @@ def test_the_folder_can_come_from_the_environment(client, tmp_path, monkeypatch)
     assert (tmp_path / "here" / "calls.jsonl").stat().st_mode & 0o077 == 0
 
 
+def note(message, wish):
+    return Noted(asked={"messages": ASKED}, wish=wish, answer=[json.dumps(completion(message)).encode()])
+
+
 def _write_many(folder, number):
-    writer = module._Writer()
-    wish = module._Wish(path=folder / "calls.jsonl")
+    writer = Writer()
+    wish = Wish(path=folder / "calls.jsonl")
     for n in range(number):
         message = {"role": "assistant", "content": f"{os.getpid()} {n} " + "x" * 5000}
-        writer.put(module._Noted({"messages": ASKED}, completion(message), wish, 0.0))
+        writer.put(note(message, wish))
     writer.wait(20)
 
 
@@ -361,19 +278,110 @@ def test_threads_and_processes_append_whole_rows(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_process_collects_its_own_calls_only(tmp_path):
     """A child neither writes its parent's calls again nor loses its own."""
-    wish = module._Wish(path=tmp_path / "calls.jsonl")
+    wish = Wish(path=tmp_path / "calls.jsonl")
 
-    def note(text):
-        module._writer.put(module._Noted({"messages": ASKED}, completion({"role": "assistant", "content": text}), wish, 0.0))
+    def say(text):
+        collect_writer.writer.put(note({"role": "assistant", "content": text}, wish))
 
-    note("parent")
+    say("parent")
     assert flush()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is what is tested
         child = os.fork()
     if child == 0:
-        note("child")
+        say("child")
         os._exit(0 if flush() else 1)
     assert os.waitpid(child, 0)[1] == 0
-    note("parent again")
+    say("parent again")
     assert [row["messages"][-1]["content"] for row in rows(tmp_path)] == ["parent", "child", "parent again"]
+
+
+def _write_and_leave(folder):
+    wish = Wish(path=folder / "calls.jsonl", keep=lambda _row: time.sleep(0.01) or True)
+    for n in range(30):
+        collect_writer.writer.put(note({"role": "assistant", "content": str(n)}, wish))
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+def test_a_worker_process_that_ends_has_written_its_calls(tmp_path):
+    """Forked workers end without the interpreter's own farewells; what they collected is written all the same."""
+    process = multiprocessing.get_context("fork").Process(target=_write_and_leave, args=(tmp_path,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is what is tested
+        process.start()
+    process.join(60)
+    assert process.exitcode == 0
+    assert len((tmp_path / "calls.jsonl").read_text().splitlines()) == 30
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_forked_while_a_row_is_written_holds_nobody_up(tmp_path, monkeypatch):
+    """The child has the descriptor too; the lock is given back in so many words, so it does not live as long as the child."""
+    import fcntl
+
+    path, children = tmp_path / "calls.jsonl", []
+    wait, go_on = os.pipe()
+
+    def write(descriptor, data, write=os.write):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            if (child := os.fork()) == 0:
+                os.close(go_on)
+                os.read(wait, 1)
+                os._exit(0)
+        children.append(child)
+        return write(descriptor, data)
+
+    monkeypatch.setattr(collect_writer.os, "write", write)
+    try:
+        collect_writer.append(path, b"{}\n")
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(go_on)
+        for child in children:
+            os.waitpid(child, 0)
+        os.close(wait)
+
+
+def test_a_lock_that_is_never_given_back_loses_no_rows(tmp_path, monkeypatch):
+    """Whoever holds the file's lock for ever, rows are appended whole."""
+    fcntl = pytest.importorskip("fcntl")
+    monkeypatch.setattr(collect_writer, "PATIENCE", 0.01)
+    path = tmp_path / "calls.jsonl"
+    path.touch()
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        collect_writer.append(path, b"{}\n")
+    assert path.read_bytes() == b"{}\n"
+
+
+def test_a_row_after_a_torn_one_starts_a_line(tmp_path):
+    """After a power loss the file may end in half a row; the next row is not glued to it."""
+    path = tmp_path / "calls.jsonl"
+    path.write_bytes(b'{"messages": [')
+    collect_writer.append(path, b"{}\n")
+    collect_writer.append(path, b"{}\n")
+    assert path.read_bytes() == b'{"messages": [\n{}\n{}\n'
+
+
+def test_an_answer_without_end_is_dropped(client, tmp_path, monkeypatch):
+    """A stream that goes on for ever does not fill the memory; the caller reads on, and the loss is counted."""
+    monkeypatch.setattr("ftspec.data.collect.LONGEST", 300)
+    before = collected().dropped
+    assert len(list(ask(collect(client, "calls", folder=tmp_path), stream=True))) == 4
+    assert rows(tmp_path) == []
+    assert collected().dropped == before + 1
+
+
+def test_a_process_that_ends_starts_no_thread(monkeypatch):
+    """A call in the last moments of a process is counted as lost, and nothing is raised."""
+
+    class Unstartable(threading.Thread):
+        def start(self):
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(collect_writer.threading, "Thread", Unstartable)
+    writer = Writer()
+    writer.put(note({"role": "assistant", "content": "x"}, Wish(path=None)))
+    assert (writer.counts().dropped, writer.wait(0)) == (1, True)

@@ -16,6 +16,7 @@ from ftspec.data.importers.parts import are_shown, flat, read_parts, tool_call
 
 _ROLES = {"human": "user", "ai": "assistant", "model": "assistant", "bot": "assistant", "chat": "user"}
 _KEPT = ("role", "content", "name", "tool_calls", "tool_call_id", "function_call")
+_SPOKEN = frozenset({"content", "tool_calls", "function_call", "refusal"})
 _TEXTS = ("text", "output", "answer", "completion", "prompt", "input", "question")
 _MARKS = frozenset({"role", "content", "messages", "parts", "kwargs", "tool_calls"})
 _PARTS = frozenset({"text", "tool_call", "tool_call_response", "reasoning", "blob", "uri"})
@@ -69,7 +70,7 @@ def _message(value: Mapping[str, Any], *, role: str, reasoning: bool) -> list[di
     if "parts" in value:
         return _grouped(value, value["parts"], reasoning=reasoning)
     given = value.get("role") or value.get("type")
-    if "content" not in value and "tool_calls" not in value and "function_call" not in value:
+    if not value.keys() & _SPOKEN:
         text = next((value[key] for key in _TEXTS if isinstance(value.get(key), str)), None)
         return [{"role": role, "content": text}] if text else []
     made = {key: value[key] for key in _KEPT if value.get(key) is not None}
