@@ -45,7 +45,7 @@ _BLANK = (b"\n\n", b"\r\n\r\n")
 _LAST = re.compile(rb'[{,]\s*"(?:finish_reason"\s*:\s*"|type"\s*:\s*"response\.(?:completed|incomplete|failed)")')
 """In the event that ends an answer. Inside a text the quotes would be escaped."""
 _REQUEST = (
-    *("model", "n", "messages", "input", "instructions", "tools", "parallel_tool_calls"),
+    *("model", "n", "messages", "input", "instructions", "tools", "functions", "parallel_tool_calls"),
     *("previous_response_id", "conversation", "prompt", "store"),
 )
 

@@ -457,6 +457,46 @@ def test_a_batch_without_its_other_half_is_left_out():
     assert [one.reason for one in read("batch", [asked, told, alone])] == ["the call failed", "no answer was recorded"]
 
 
+def test_batches_with_the_same_ids_are_not_paired_by_chance():
+    """Two requests of one id, then two answers: nobody knows which is whose. One batch after the other, and the same file twice, is fine."""
+    asked, told = batch("r1")
+    other = {**asked, "body": {**asked["body"], "messages": [SYSTEM]}}
+    reason = "several calls have the same `custom_id` (import one batch after the other)"
+    assert [one.reason for one in read("batch", [asked, other, told, told])] == [reason] * 4
+    assert [call.messages for call in read("batch", [asked, told, other, told])] == [[USER], [SYSTEM]]
+    assert [call.messages for call in read("batch", [asked, asked, told])] == [[USER]]
+
+
+MASKED = {
+    "litellm": ("litellm", {**LITELLM, "messages": [{"role": "user", "content": "redacted-by-litellm"}], "response": COMPLETION}),
+    "litellm, the answer": ("litellm", {**LITELLM, "response": {"text": "redacted-by-litellm"}}),
+    "openinference": ("phoenix", span(**{**OPENINFERENCE, "llm__input_messages__0__message__content": "__REDACTED__"})),
+    "openinference, an image": (
+        "phoenix",
+        span(
+            **OPENINFERENCE,
+            llm__input_messages__1__message__role="user",
+            llm__input_messages__1__message__contents__0__message_content__type="image",
+            llm__input_messages__1__message__contents__0__message_content__image__image__url="__REDACTED__",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "record"), MASKED.values(), ids=list(MASKED))
+def test_what_a_tool_masked_is_left_out(name, record):
+    """A model must not learn to say what a tool wrote in place of what was said."""
+    assert read(name, [record]) == [Skipped("the tool that recorded the call masked what was said")]
+
+
+def test_weights_and_functions_of_chat_rows_stay():
+    """What decides what is trained is part of a row, in the form of before there were tools, too."""
+    calling = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}, "weight": 0}
+    row = {"messages": [USER, calling, {"role": "function", "name": "f", "content": "1"}, ANSWER], "functions": [{"name": "f"}]}
+    [call] = read("chat", [row])
+    assert call.row() == row
+
+
 def test_parallel_tool_answers_of_one_message_become_messages():
     """OpenTelemetry may put several tool answers into one message; the protocol has one message for each."""
     parts = [{"type": "tool_call_response", "id": "a", "result": {"x": 1}}, {"type": "tool_call_response", "id": "b", "response": "y"}]

@@ -98,6 +98,8 @@ def command(  # noqa: PLR0913 one for each option
         "where": list(where),
         "dedupe": dedupe,
         "redact": redact,
+        "reasoning": reasoning,
+        "limit": limit,
         **_about(source, words, engine, model),
     }
     outcome = collect_calls(importer.read(_records(project, source, words, files, engine, model)), wish, provenance=provenance)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ftspec.data.importers.normal import items
+from ftspec.data.importers.normal import items, mapping, objects
 from ftspec.data.importers.parts import are_shown
 
 
@@ -14,13 +14,14 @@ from ftspec.data.importers.parts import are_shown
 class Call:
     """One call of a model: what it was asked, what it answered, and what is known about it.
 
-    Messages are in the form of the chat protocol. `time` is RFC 3339 as far as the tool says
+    Messages are in the form of the chat protocol, `functions` are those of before there were tools. `time` is RFC 3339 as far as the tool says
     it. `part` is the split that the tool put the call in.
     """
 
     messages: list[dict[str, Any]]
     answer: dict[str, Any]
     tools: list[dict[str, Any]] | None = None
+    functions: list[dict[str, Any]] | None = None
     parallel_tool_calls: bool | None = None
     model: str | None = None
     time: str | None = None
@@ -42,6 +43,8 @@ class Call:
             row["tools"] = self.tools
             if self.parallel_tool_calls is not None:
                 row["parallel_tool_calls"] = self.parallel_tool_calls
+        if self.functions:
+            row["functions"] = self.functions
         return row
 
 
@@ -60,7 +63,11 @@ CUT_OFF = Skipped("the answer was cut off or filtered")
 REFUSED = Skipped("the model refused to answer")
 UNFINISHED = Skipped("the answer was not finished yet")
 ELSEWHERE = Skipped("a part of the conversation is only on the server")
+MASKED = Skipped("the tool that recorded the call masked what was said")
 NOT_SHOWN = Skipped("a message has a part, or calls a tool, that a row cannot show")
+
+_MASKS = ("__REDACTED__", "redacted-by-litellm", "redacted by litellm.")
+"""What OpenInference and LiteLLM write in place of what was said when they are told to."""
 
 _CUT_OFF = {"length", "content_filter", "max_tokens", "max_output_tokens", "model_length", "safety", "recitation", "error", "abort"}
 """Why an answer is no whole one, in the words of several engines and conventions."""
@@ -92,6 +99,8 @@ def call_or_skip(
         return NO_ANSWER
     if not all(map(_is_shown, (*messages, *answers))):
         return NOT_SHOWN
+    if any(map(_is_masked, (*messages, *answers))):
+        return MASKED
     *comments, answer = answers
     if any(one["role"] != "assistant" for one in comments):
         comments = []  # a tool that records its whole state again
@@ -100,6 +109,12 @@ def call_or_skip(
 
 def _refuses(message: Mapping[str, Any]) -> bool:
     return any(isinstance(part, Mapping) and part.get("type") == "refusal" for part in items(message.get("content")))
+
+
+def _is_masked(message: Mapping[str, Any]) -> bool:
+    said = message.get("content")
+    texts = [said] if isinstance(said, str) else [mapping(part.get("image_url")).get("url", part.get("text")) for part in objects(said)]
+    return any(isinstance(text, str) and text.startswith(_MASKS) for text in texts)
 
 
 def _is_shown(message: Mapping[str, Any]) -> bool:

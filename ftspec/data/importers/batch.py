@@ -8,23 +8,32 @@ from ftspec.data.importers.base import FAILED, NO_ANSWER, NO_PROMPT, NOT_A_CALL,
 from ftspec.data.importers.exchange import Turns, exchange
 from ftspec.data.importers.normal import mapping, text_or_none
 
+TWICE = Skipped("several calls have the same `custom_id` (import one batch after the other)")
+
 _OK = 200
 
 
 def read(records: Iterable[Record]) -> Iterator[Call | Skipped]:
-    """Yield the calls whose request and answer are both there."""
+    """Yield the calls whose request and answer are both there. Ids that several batches share are not paired by chance."""
     waiting: dict[str, Record] = {}
+    twice: set[str] = set()
     turns = Turns()
     for record in records:
         name = record.get("custom_id")
         if not isinstance(name, str) or not ("body" in record or "response" in record or "error" in record):
             yield NOT_A_CALL
             continue
-        other = waiting.get(name)
-        if other is None or ("body" in other) == ("body" in record):
+        if name in twice:
+            yield TWICE
+            continue
+        other = waiting.pop(name, None)
+        if other is None or other == record:  # the same file may be named twice
             waiting[name] = record
             continue
-        del waiting[name]
+        if ("body" in other) == ("body" in record):
+            twice.add(name)
+            yield from (TWICE, TWICE)
+            continue
         request, answer = (record, other) if "body" in record else (other, record)
         yield _call(request, answer, turns)
     for record in waiting.values():

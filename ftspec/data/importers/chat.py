@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from ftspec.data.importers.base import NO_ANSWER, NOT_A_CALL, Call, Importer, Record, Skipped, call_or_skip
 from ftspec.data.importers.messages import messages_of
-from ftspec.data.importers.normal import mapping, numbers, text_or_none, texts, time_of, tools_of
+from ftspec.data.importers.normal import mapping, numbers, objects, text_or_none, texts, time_of, tools_of
 
-_KNOWN = {"messages", "tools", "parallel_tool_calls", "tool_choice", "metadata", "scores", "tags"}
+_KNOWN = {"messages", "tools", "functions", "parallel_tool_calls", "tool_choice", "metadata", "scores", "tags"}
 
 
 def read(records: Iterable[Record]) -> Iterator[Call | Skipped]:
@@ -27,6 +27,7 @@ def read(records: Iterable[Record]) -> Iterator[Call | Skipped]:
             messages[:-1],
             messages[-1:],
             tools=tools_of(record.get("tools")),
+            functions=[dict(one) for one in objects(record.get("functions"))] or None,
             parallel_tool_calls=parallel if isinstance(parallel, bool) else None,
             model=text_or_none(record.get("model")),
             time=time_of(record.get("time") or record.get("created_at")),

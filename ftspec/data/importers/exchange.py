@@ -73,6 +73,7 @@ def _about(asked: Mapping[str, Any], said: Mapping[str, Any], about: Mapping[str
     parallel = asked.get("parallel_tool_calls")
     known = {
         "tools": tools_of(asked.get("tools")),
+        "functions": [dict(one) for one in objects(asked.get("functions"))] or None,
         "parallel_tool_calls": parallel if isinstance(parallel, bool) else None,
         "model": text_or_none(said.get("model")) or text_or_none(asked.get("model")),
         "time": time_of(said.get("created", said.get("created_at"))),

@@ -15,7 +15,8 @@ from ftspec.data.importers.normal import mapping, objects, parsed
 from ftspec.data.importers.parts import are_shown, flat, read_parts, tool_call
 
 _ROLES = {"human": "user", "ai": "assistant", "model": "assistant", "bot": "assistant", "chat": "user"}
-_KEPT = ("role", "content", "name", "tool_calls", "tool_call_id", "function_call")
+_KEPT = ("role", "content", "name", "tool_calls", "tool_call_id", "function_call", "weight")
+_KNOWN = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _SPOKEN = frozenset({"content", "tool_calls", "function_call", "refusal"})
 _TEXTS = ("text", "output", "answer", "completion", "prompt", "input", "question")
 _MARKS = frozenset({"role", "content", "messages", "parts", "kwargs", "tool_calls"})
@@ -74,7 +75,7 @@ def _message(value: Mapping[str, Any], *, role: str, reasoning: bool) -> list[di
         text = next((value[key] for key in _TEXTS if isinstance(value.get(key), str)), None)
         return [{"role": role, "content": text}] if text else []
     made = {key: value[key] for key in _KEPT if value.get(key) is not None}
-    made["role"] = _ROLES.get(str(given), str(given)) if given else role
+    made["role"] = _role(given) if given else role
     if isinstance(content := made.get("content"), list) and not are_shown(content):
         return _grouped(made, content, reasoning=reasoning)
     if "tool_calls" in made:
@@ -89,6 +90,12 @@ def _message(value: Mapping[str, Any], *, role: str, reasoning: bool) -> list[di
     if reasoning and isinstance(thought := value.get("reasoning_content", value.get("reasoning")), str):
         made["reasoning_content"] = thought
     return [{key: made[key] for key in (*_KEPT, "reasoning_content") if key in made}]
+
+
+def _role(given: Any) -> str:
+    """Return the protocol's word for a role."""
+    named = str(given)
+    return _ROLES.get(named.lower(), named.lower() if named.lower() in _KNOWN else named)
 
 
 def _langchain(value: Mapping[str, Any], *, role: str, reasoning: bool) -> list[dict[str, Any]]:
@@ -110,7 +117,7 @@ def _langchain(value: Mapping[str, Any], *, role: str, reasoning: bool) -> list[
 
 def _grouped(value: Mapping[str, Any], parts: Any, *, reasoning: bool) -> list[dict[str, Any]]:
     """Return the messages that one message in parts stands for: each answer of a tool is one of its own."""
-    role = _ROLES.get(str(value.get("role")), str(value.get("role") or "user"))
+    role = _role(value.get("role") or "user")
     said = read_parts(parts)
     content = flat(said.content)
     if role == "tool" and value.get("tool_call_id") and content is not None:
