@@ -467,6 +467,27 @@ def test_batches_with_the_same_ids_are_not_paired_by_chance():
     assert [call.messages for call in read("batch", [asked, asked, told])] == [[USER]]
 
 
+def test_scores_of_langfuse_that_are_files_of_their_own_are_joined():
+    """Blob storage has scores apart: of a trace or of an observation, by which calls can be filtered."""
+    about = {"timestamp": "2026-10-01 08:00:00.000000", "data_type": "NUMERIC", "string_value": None}
+    scores = [
+        {"id": "s1", "trace_id": "t1", "observation_id": "o1", "name": "quality", "value": 5, **about},
+        {"id": "s2", "trace_id": "t1", "observation_id": None, "name": "happy", "value": "1", **about},
+        {"id": "s3", "trace_id": "t2", "observation_id": None, "name": "happy", "value": 0, **about},
+    ]
+    definitions = {"get_weather": json.dumps({"description": "Ask", "parameters": PARAMETERS})}
+    observation = {"id": "o1", "trace_id": "t1", "type": "GENERATION", "input": json.dumps([USER]), "output": json.dumps(ANSWER)}
+    [call] = read("langfuse", [*scores, {**observation, "tool_definitions": definitions}])
+    assert (call.scores, call.tools) == ({"quality": 5.0, "happy": 1.0}, [TOOL])
+
+
+def test_a_page_of_the_rest_api_of_phoenix_is_read():
+    """Spans come in pages, with attributes as an object."""
+    flat = {key.replace("__", "."): value for key, value in OPENINFERENCE.items()}
+    spans = [{"name": "llm", "context": {"trace_id": "t", "span_id": f"s{n}"}, "span_kind": "LLM", "attributes": flat} for n in range(2)]
+    assert [call.row()["messages"] for call in read("phoenix", [{"data": spans, "next_cursor": None}])] == [[USER, CALLING]] * 2
+
+
 MASKED = {
     "litellm": ("litellm", {**LITELLM, "messages": [{"role": "user", "content": "redacted-by-litellm"}], "response": COMPLETION}),
     "litellm, the answer": ("litellm", {**LITELLM, "response": {"text": "redacted-by-litellm"}}),
