@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 
-_UNSAFE = re.compile(
+_UNSAFE = (
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f\ud800-\udfff]"
 )
-_UNSAFE_BUT_NEWLINE = re.compile(_UNSAFE.pattern.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f"))
+_UNSAFE_BUT_NEWLINE = _UNSAFE.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f")
 _CI_COMMAND = re.compile(r"^(\s*)::|##\[", re.MULTILINE)
 _SECRET = re.compile(
     r"(?<![A-Za-z0-9])(?:sk[-_][A-Za-z0-9_\-*.]{6,}"  # not the end of a word: `task-specific` is no key
@@ -41,9 +41,11 @@ def printable(text: str, *, newlines: bool = False) -> str:
     With `newlines` line feeds stay. CI log commands (`::set-output`, `##[group]`) are broken
     by a visible backslash so that no runner obeys them.
     """
-    pattern = _UNSAFE_BUT_NEWLINE if newlines else _UNSAFE
-    text = pattern.sub(_escaped, text)
-    return _CI_COMMAND.sub(lambda m: m.group().replace("::", r":\:").replace("##[", r"##\["), text)
+    if not (text.isascii() and text.isprintable()):  # or nothing in it is unsafe, and nearly all that is shown is so
+        text = re.sub(_UNSAFE_BUT_NEWLINE if newlines else _UNSAFE, _escaped, text)
+    if "::" in text or "##[" in text:
+        text = _CI_COMMAND.sub(lambda m: m.group().replace("::", r":\:").replace("##[", r"##\["), text)
+    return text
 
 
 def _escaped(match: re.Match[str]) -> str:

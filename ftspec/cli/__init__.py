@@ -107,7 +107,7 @@ class LazyGroup(CorrectingGroup):
                 formatter.write_dl(rows)
 
     def _files(self) -> dict[str, Path]:
-        return {path.stem: path for path in self.folder.glob("[a-z]*.py")}
+        return {path.stem: path for path in self.folder.iterdir() if path.suffix == ".py" and "a" <= path.name[0] <= "z"}
 
     def _entry_points(self) -> dict[str, Any]:
         from ftspec.plugins import offered

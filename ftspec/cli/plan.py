@@ -161,6 +161,5 @@ def show_plan(plan: Plan, *, form: str = "text", full: bool = False) -> None:
 
 
 def _width() -> int:
-    import shutil
-
-    return max(60, min(shutil.get_terminal_size((80, 24)).columns, 120)) if "COLUMNS" in os.environ or os.isatty(1) else 80
+    asked = os.environ.get("COLUMNS", "")
+    return _console.width() or (max(60, min(int(asked) or 80, 120)) if asked.isdecimal() else 80)

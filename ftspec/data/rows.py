@@ -17,7 +17,6 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +75,7 @@ class BadRow(Exception):
         self.column = column
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(msgspec.Struct, frozen=True):
     """What `stat` says of a file's content; equal stamps mean, git's racy rule aside, equal bytes."""
 
     size: int
@@ -174,13 +172,12 @@ class RowFile:
             raise BadFile("changed-while-read", "the file changed while it was read")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Where datasets lie: the project, folders that the user added, and the other datasets of the spec."""
 
     root: Path
     data_roots: Sequence[Path] = ()
-    datasets: Mapping[str, DesiredDataset] = field(default_factory=dict)
+    datasets: Mapping[str, DesiredDataset] = {}
 
     def open(self, path: str) -> RowFile:
         """Open a file of the project (`BadFile`)."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from ftspec.spec.tree import Source
 
 
-@dataclass(frozen=True)
-class View:
+class View(msgspec.Struct, frozen=True, dict=True):
     """What a rule may look at. `broken` are blocks that already have errors: (section, name)."""
 
     spec: Spec
