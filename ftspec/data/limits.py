@@ -8,6 +8,7 @@ import msgspec
 
 from ftspec.data.checks import all_codes
 from ftspec.data.checks.base import Setting
+from ftspec.data.formats import EVAL
 from ftspec.diagnostics import Diagnostic, Place
 from ftspec.printable import printable
 
@@ -60,7 +61,8 @@ def limits(
     if profile is not None and profile.max_file_bytes is not None and facts.bytes > profile.max_file_bytes:
         tell("file-too-large", f"`{facts.ref}` has {facts.bytes / 1e6:.0f} MB, and `{name}` takes {profile.max_file_bytes / 1e6:.0f} MB")
     if wanted_format is not None and facts.format != wanted_format:
-        tell("wrong-format", f"`{facts.ref}` is {facts.format}, and the method wants {wanted_format}")
+        given = "of no training format" if facts.format == EVAL else facts.format
+        tell("wrong-format", f"the rows of `{facts.ref}` are {given}, and the method wants {wanted_format}")
     return found
 
 

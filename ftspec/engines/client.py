@@ -180,6 +180,12 @@ class WireEngine:
         )
         return found
 
+    async def check_grader(self, grader: Mapping[str, Any]) -> None:
+        """Return if the engine takes a grader; `Refused` says why not. Nothing is graded, so it may be asked again."""
+        await self._read(
+            "/fine_tuning/alpha/graders/validate", parse=None, seconds=self.timeouts.create, method="POST", body={"grader": grader}
+        )
+
     async def chat(self, *, model: str, messages: Sequence[Mapping[str, Any]], **sampling: Any) -> ChatAnswer:
         """Ask a model once; no retry here, because answers cost money."""
         body = {"model": self._deployments.get(model, model), "messages": list(messages), **sampling}

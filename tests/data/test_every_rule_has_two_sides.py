@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -80,7 +82,7 @@ class Checked:
         """Check a spec with a job that trains on dataset `a`."""
         for name, lines in files.items():
             self.folder.write(f"{name}.jsonl", *lines)
-        model = {"sandbox": "sandbox-mini", "openai": "gpt-4.1-mini-2025-04-14"}[engine]
+        model = {"sandbox": "sandbox-mini", "openai": "gpt-4.1-mini-2025-04-14", "ours": "m"}[engine]
         spec = [
             "ftspec: 1",
             "engines:",
@@ -151,6 +153,32 @@ def calling(name: str) -> dict[str, Any]:
     """Return a row that declares a tool and calls it."""
     call = {"id": "call_1", "type": "function", "function": {"name": name, "arguments": "{}"}}
     return {"messages": [ROW["messages"][0], {"role": "assistant", "tool_calls": [call]}], "tools": [tool(name)]}
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """An engine that takes nothing."""
+
+    def log_message(self, *args):
+        pass
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        data = b'{"error": {"message": "no", "type": "invalid_request_error", "code": "invalid_grader"}}'
+        self.send_response(400)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def refused(checked: Checked, **spec: Any) -> set[str]:
+    """Check a spec whose engine takes nothing."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        checked.address = f"http://127.0.0.1:{server.server_address[1]}/v1"
+        found = checked.spec(**spec)
+        server.shutdown()
+    return found
 
 
 def graded(operation: str) -> str:
@@ -262,6 +290,10 @@ CASES: dict[str, tuple[Case, Case]] = {
     "low-reference": (lambda on: on.spec(a=[TASK], job=graded("ne")), lambda on: on.spec(a=[TASK], job=graded("eq"))),
     "no-eval": (lambda on: on.spec(a=rows(1)), lambda on: on.spec(a=rows(1), e=answers("x", "y")[1:], job=", evals: [e]")),
     "data-leaves": (lambda on: on.spec(a=rows(60), engine="openai"), lambda on: on.spec(a=rows(60))),
+    "grader-refused": (
+        lambda on: refused(on, a=[TASK], engine="ours", job=graded("eq"), words=("--online",)),
+        lambda on: on.spec(a=[TASK], job=graded("eq"), words=("--online",)),
+    ),
     "flagged-content": (
         lambda on: on.spec(a=answers("I will hurt you"), words=("--moderation", "ours")),
         lambda on: on.spec(a=answers("I will help you"), words=("--moderation", "ours")),

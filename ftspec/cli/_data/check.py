@@ -39,6 +39,7 @@ _MUCH = 100_000_000
 @click.option("--method", type=click.Choice(["supervised", "dpo", "reinforcement"]), help="The method they are for, with --engine.")
 @click.option("--safety", is_flag=True, help="Also search for secrets and personal data (slower).")
 @click.option("--moderation", metavar="ENGINE", help="Also send every text, redacted, to the moderation of this engine of the spec.")
+@click.option("--online", is_flag=True, help="Also ask the engines of the spec whether they take its graders.")
 @click.option("--leakage/--no-leakage", default=True, show_default=True, help="Compare training data with validation sets and evals.")
 @click.option("--allow-code", is_flag=True, help="Also try `python` graders on their references, isolated.")
 @click.option("--fix", is_flag=True, help="Write a repaired copy of one FILE; the old one stays.")
@@ -54,6 +55,7 @@ def command(  # noqa: PLR0913 one for each option
     method: str | None,
     safety: bool,
     moderation: str | None,
+    online: bool,
     leakage: bool,
     allow_code: bool,
     fix: bool,
@@ -73,6 +75,8 @@ def command(  # noqa: PLR0913 one for each option
     if (redact or output) and not fix:
         raise click.UsageError("--redact and -o go with --fix")
     chosen = targets_of(project, targets)
+    if online and (chosen.spec is None or engine is not None):
+        raise FtspecError("`--online` asks about the graders of a spec, and no spec talks of these files")
     if fix:
         _fix(chosen, project, redact=redact, output=output)
         return
@@ -84,6 +88,10 @@ def command(  # noqa: PLR0913 one for each option
             for tried in _tried(chosen, allow_code=allow_code):
                 found += tried.diagnostics
                 lines += [] if tried.low else [tried.sentence]
+            if online:
+                refused, taken = _asked(chosen, project)
+                found += refused
+                lines += taken
         if moderation is not None and not has_errors(found):
             found += _moderated(chosen, project, moderation)
     except BadFile as problem:
@@ -199,6 +207,16 @@ def _tried(chosen: Targets, *, allow_code: bool) -> Sequence[Tried]:
     names = {dataset.name for dataset in chosen.datasets}
     jobs = [job for job in chosen.spec.jobs if dataset_of(job.train) in names]
     return try_graders(chosen.spec, chosen.where, jobs=jobs, allow_code=allow_code)
+
+
+def _asked(chosen: Targets, project: Project) -> tuple[list[Diagnostic], list[str]]:
+    """Ask the engines of the chosen datasets' jobs about their graders."""
+    from ftspec.data.uses import dataset_of
+    from ftspec.pipeline.asking_graders import ask_about_graders
+
+    assert chosen.spec is not None  # noqa: S101 the caller asked
+    names = {dataset.name for dataset in chosen.datasets}
+    return ask_about_graders(project, chosen.spec, [job for job in chosen.spec.jobs if dataset_of(job.train) in names])
 
 
 def _moderated(chosen: Targets, project: Project, engine: str) -> list[Diagnostic]:

@@ -61,3 +61,15 @@ class LowReference(Check):
     code = "low-reference"
     severity = INFO
     help = "correct the grader's operation, metric or formula, or the references"
+
+
+class GraderRefused(Check):
+    """An engine does not take a grader.
+
+    Why: a job with it would be refused after its data was uploaded. Engines are asked only with `data check --online`;
+    the grader's definition is sent, no row of the dataset, and nothing is graded or bought.
+    Fix: correct the grader as the engine's message says.
+    """
+
+    code = "grader-refused"
+    help = "correct the grader as the engine's message says"

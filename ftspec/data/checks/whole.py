@@ -190,7 +190,7 @@ class WrongFormat(Check):
     """
 
     code = "wrong-format"
-    help = "use a dataset of that format, or another method"
+    help = "use a dataset of that format, or another method; `ftspec data check` says what the rows look like"
 
 
 class NoEval(Check):
