@@ -397,7 +397,7 @@ def _oldest_first(events: Sequence[JobEvent]) -> Sequence[JobEvent]:
 
     def position(event: JobEvent) -> tuple[int, float]:
         step = event.data.get("step")
-        return event.time, float(step) if isinstance(step, int | float) else -1.0
+        return event.time, step if isinstance(step, int | float) else -1
 
     steps = [position(event) for event in events if event.data.get("step") is not None] or [position(event) for event in events]
     newest_first = not steps or steps[0] >= steps[-1]

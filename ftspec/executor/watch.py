@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ftspec.engines.base import EngineError
+from ftspec.engines.result_csv import number
 from ftspec.executor import facts
 from ftspec.executor.clock import engine_time, rfc3339, seconds_of
 from ftspec.record import JobStatus
@@ -221,8 +222,8 @@ def newest_metrics(events: Iterable[JobEvent]) -> tuple[int | None, dict[str, fl
     for event in told:
         step = _step(event.data) or step
         for name, value in event.data.items():
-            if name not in {"step", "total_steps"} and isinstance(value, (int, float)) and not isinstance(value, bool):
-                values[name] = float(value)
+            if name not in {"step", "total_steps"} and not isinstance(value, str) and (figure := number(value)) is not None:
+                values[name] = figure
     return step, values
 
 

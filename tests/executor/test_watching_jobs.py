@@ -205,6 +205,12 @@ def test_metrics_are_the_newest_of_each_kind_whatever_the_order():
     assert newest_metrics([]) == (None, {})
 
 
+def test_a_metric_that_is_no_number_is_none():
+    """Engines may write anything: words, lists, whole numbers that no float holds."""
+    data = {"step": 1, "train_loss": 10**400, "train_accuracy": "0.5", "note": [1], "valid_loss": 2}
+    assert newest_metrics([JobEvent(id="e", time=1, type="metrics", level="info", message="", data=data)]) == (1, {"valid_loss": 2.0})
+
+
 def test_progress_shows_metrics_once_a_step_and_the_end_with_everything():
     """A step that was shown is not shown again."""
     bench = Bench()
