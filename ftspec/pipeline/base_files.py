@@ -32,7 +32,7 @@ _CONFIG, _TEMPLATE, _TOKENIZER = 16 << 20, 1 << 20, 128 << 20
 _SECONDS = 30.0
 """A template takes a tenth of one; a machine that is busy with training takes its time."""
 _HUGE = 1 << 50
-_NEEDED = ("config.json", "tokenizer_config.json")
+_NEEDED: tuple[str, ...] = ("config.json", "tokenizer_config.json")
 """What makes a folder worth looking at: the first, and of one that a hub's client may still be filling, both."""
 _WRONG = {
     "unreadable": "its chat template cannot be read, or renders no conversation of texts",

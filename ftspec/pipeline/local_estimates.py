@@ -16,6 +16,7 @@ import msgspec
 from ftspec.actions import LaunchJob
 from ftspec.pipeline.base_files import folder_of, shape_of
 from ftspec.regular import read_regular
+from ftspec.server.trainers.local.resolve import LONGEST_ANSWER, samples
 from ftspec.server.trainers.local.resources import Shape, Work, estimate, memory_text, seconds_text
 from ftspec.server.trainers.local.settings import settings
 
@@ -64,13 +65,13 @@ def local_estimates(planned: Planned) -> list[str]:
 
 
 def _line(actions: list[LaunchJob], planned: Planned, entry: EngineEntry, project: Project, *, base: str, method: str, full: bool) -> str:
-    tokens = [action.cost.tokens for action in actions if action.cost.tokens]
+    tokens = [known for action in actions if (known := _tokens(action, planned)) is not None]
     kind = _KINDS[method] + ("full " if full else "")
     jobs = f"{len(actions)} {kind}job{'s' if len(actions) > 1 else ''} of `{base}`"
     measured = measured_jobs(project.private / entry.type / "measured.jsonl")
     shape = _shape(entry, base, project)
     work = Work(
-        tokens=max(tokens, default=0),
+        tokens=max(tokens, default=(0, 0)),
         row_tokens=_row_tokens(planned, actions),
         method=method,
         full=full,
@@ -78,12 +79,16 @@ def _line(actions: list[LaunchJob], planned: Planned, entry: EngineEntry, projec
         device="cuda" if any(one.get("device") == "cuda" for one in measured) or entry.options.get("gpus") else "cpu",
     )
     found = estimate(work, base=base, shape=shape, measured=measured) if tokens else None
+    calibrated = method == "supervised" and not full  # that is what `calibrate` runs
     if found is None:
-        return f"{entry.name}: {jobs}: time and memory are not known before one ran (`ftspec calibrate {base}` runs a small one)"
+        hint = f" (`ftspec calibrate {base}` runs a small one)" if calibrated else ""
+        return f"{entry.name}: {jobs}: time and memory are not known before one ran{hint}"
+    device = "GPU" if work.device == "cuda" else "CPU"
     how = (
         f"from {found.measured} measured job{'s' if found.measured > 1 else ''}"
         if found.measured
-        else f"calculated for a {'GPU' if work.device == 'cuda' else 'CPU'}; `ftspec calibrate {base}` measures this machine"
+        else f"calculated for a {device}; "
+        + (f"`ftspec calibrate {base}` measures this machine" if calibrated else "the first one measures it")
     )
     time = seconds_text(*found.seconds)
     if len(actions) > 1:
@@ -91,6 +96,24 @@ def _line(actions: list[LaunchJob], planned: Planned, entry: EngineEntry, projec
         whole = [sum(one.seconds[end] for size in tokens if (one := each[size]) is not None) / _at_once(entry) for end in (0, 1)]
         time = f"the longest {time}" + (f", all {seconds_text(*whole)}" if entry.options.get("executor", "local") == "local" else "")
     return f"{entry.name}: {jobs}: {time}, {memory_text(*found.memory)} ({how})"
+
+
+def _tokens(action: LaunchJob, planned: Planned) -> tuple[float, float] | None:
+    """Return how many tokens a job trains on, from and to; `None`: not known."""
+    job = action.job
+    if job.method != "reinforcement":
+        return (action.cost.tokens, action.cost.tokens) if action.cost.tokens else None
+    facts = planned.datasets.get(job.train)
+    if facts is None or not facts.rows or facts.total_tokens is None:
+        return None
+    epochs, multiplier = (_number(job.hyperparameters.get(name), auto) for name, auto in (("n_epochs", 3), ("compute_multiplier", 1)))
+    tries = facts.rows * epochs * samples(multiplier)
+    prompt = facts.total_tokens / facts.rows
+    return tries * (prompt + 1), tries * (prompt + LONGEST_ANSWER)
+
+
+def _number(given: Any, auto: float) -> float:
+    return given if isinstance(given, int | float) else auto
 
 
 def _at_once(entry: EngineEntry) -> int:

@@ -9,7 +9,7 @@ from ftspec.server.trainers.local.resources import Shape, Work, estimate, memory
 
 EIGHT = Shape(parameters=8_000_000_000, hidden=4096, layers=32, vocabulary=128_000)
 ONE = Shape(parameters=1_200_000_000, hidden=2048, layers=16, vocabulary=128_000)
-WORK = Work(tokens=1e6, row_tokens=512, device="cuda")
+WORK = Work(tokens=(1e6, 1e6), row_tokens=512, device="cuda")
 
 
 def test_more_of_anything_takes_more():
@@ -17,9 +17,9 @@ def test_more_of_anything_takes_more():
     base = estimate(WORK, base="b", shape=ONE)
     for more in (
         estimate(WORK, base="b", shape=EIGHT),
-        estimate(Work(tokens=3e6, row_tokens=2048, device="cuda"), base="b", shape=ONE),
-        estimate(Work(tokens=1e6, row_tokens=512, device="cuda", full=True), base="b", shape=ONE),
-        estimate(Work(tokens=1e6, row_tokens=512, device="cuda", method="dpo"), base="b", shape=ONE),
+        estimate(Work(tokens=(3e6, 3e6), row_tokens=2048, device="cuda"), base="b", shape=ONE),
+        estimate(Work(tokens=(1e6, 1e6), row_tokens=512, device="cuda", full=True), base="b", shape=ONE),
+        estimate(Work(tokens=(1e6, 1e6), row_tokens=512, device="cuda", method="dpo"), base="b", shape=ONE),
     ):
         assert more.seconds[0] > base.seconds[0]
         assert more.seconds[1] > base.seconds[1]
@@ -32,7 +32,7 @@ def test_known_sizes_need_what_is_known_of_them():
     """An 8B base needs its 16 GB of weights for LoRA, and eight times as much for full training."""
     low, high = estimate(WORK, base="b", shape=EIGHT).memory
     assert low < 24e9 < high * 1.2
-    low, high = estimate(Work(tokens=1e6, row_tokens=512, device="cuda", full=True), base="b", shape=EIGHT).memory
+    low, high = estimate(Work(tokens=(1e6, 1e6), row_tokens=512, device="cuda", full=True), base="b", shape=EIGHT).memory
     assert low < 128e9 * 1.1 < high
 
 
@@ -72,8 +72,9 @@ def test_a_plan_says_what_local_jobs_take_and_how_sure_it_is(tmp_path):
     (folder / "chat_template.jinja").write_text("{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}")
     header = json.dumps({"__metadata__": {}, "w": {"dtype": "F32", "shape": [100, 1000], "data_offsets": [0, 0]}}).encode()
     (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
-    row = {"messages": [{"role": "user", "content": "where is my parcel"}, {"role": "assistant", "content": "shipping"}]}
-    (tmp_path / "t.jsonl").write_text("".join(json.dumps({**row, "id": n}) + "\n" for n in range(20)))
+    asked, answer = [{"role": "user", "content": f"where is parcel {n}"} for n in range(20)], {"role": "assistant", "content": "shipping"}
+    chats = "".join(json.dumps({"messages": [one, answer]}) + "\n" for one in asked)
+    (tmp_path / "t.jsonl").write_text(chats)
     spec = """
 ftspec: 1
 engines: {local: {type: local, models: {small: models/small}}}
@@ -89,6 +90,20 @@ experiments: {a: {engine: local, base_model: small, train: t.train, validation: 
     (tmp_path / ".ftspec" / "local" / "measured.jsonl").write_text(json.dumps(measured) + "\ntorn")
     (line,) = local_estimates(plan(root=tmp_path))
     assert line.endswith("0.8 to 1.3 GB (from 1 measured job)")
+    grader = "{type: string_check, operation: eq, input: '{{sample.output_text}}', reference: '{{item.wanted}}'}"
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps({"messages": [one], "wanted": "shipping"}) + "\n" for one in asked))
+    reinforced = f"method: {{type: reinforcement, grader: {grader}}}, epochs: 2, matrix"
+    (tmp_path / "ftspec.yaml").write_text(spec.replace("matrix", reinforced))
+    (line,) = local_estimates(plan(root=tmp_path))
+    assert re.match(r"local: 2 reinforcement jobs of `small`: the longest \d+ s to \d+ s, ", line)
+    assert line.endswith("(calculated for a CPU; the first one measures it)")
+    (tmp_path / "ftspec.yaml").write_text(spec.replace("models/small", "../elsewhere").replace("matrix", reinforced))
+    assert local_estimates(plan(root=tmp_path))[0].endswith("are not known before one ran")
+    measured |= {"method": "reinforcement", "tokens": 1000}
+    (tmp_path / ".ftspec" / "local" / "measured.jsonl").write_text(json.dumps(measured))
+    low, high = map(int, re.search(r"the longest (\d+) s to (\d+) min", local_estimates(plan(root=tmp_path))[0]).groups())
+    assert 5 < low < 16 * 2 * 8 * 17 / 1000 + 5 < 16 * 2 * 8 * (256 + 5) / 1000 < high * 60
+    (tmp_path / "t.jsonl").write_text(chats)
     (tmp_path / "ftspec.yaml").write_text(spec.replace("models/small", "../elsewhere"))
     (tmp_path / ".ftspec" / "local" / "measured.jsonl").unlink()
     assert "not known before one ran" in local_estimates(plan(root=tmp_path))[0]

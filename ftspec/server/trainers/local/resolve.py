@@ -26,6 +26,9 @@ LORA = ("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules")
 RATES: Mapping[Method, tuple[float, float]] = {"supervised": (2e-4, 2e-5), "dpo": (1e-5, 1e-6), "reinforcement": (1e-5, 1e-6)}
 """Learning rates that the multiplier multiplies: LoRA, full."""
 
+LONGEST_ANSWER = 256
+"""Most tokens that reinforcement lets a model write."""
+
 _SAMPLES = 8
 _CONTEXTS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
 """What architectures call their context in `config.json`."""

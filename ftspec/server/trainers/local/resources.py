@@ -37,8 +37,8 @@ class Shape:
 class Work:
     """What a job makes of it."""
 
-    tokens: float
-    """All that it trains on, epochs included."""
+    tokens: tuple[float, float]
+    """All that it trains on, epochs included, from and to: nobody knows how long the answers of reinforcement get."""
     row_tokens: float
     """A long row."""
     method: str = "supervised"
@@ -71,7 +71,7 @@ def estimate(work: Work, *, base: str, shape: Shape | None, measured: Sequence[M
         peaks = sorted(one["memory"] for one in alike)
         start = _START[work.device]
         return Estimate(
-            seconds=(start[0] + work.tokens / rates[-1] / _SPREAD, start[1] + work.tokens / rates[0] * _SPREAD),
+            seconds=(start[0] + work.tokens[0] / rates[-1] / _SPREAD, start[1] + work.tokens[1] / rates[0] * _SPREAD),
             memory=(peaks[0] / _SPREAD, peaks[-1] * _SPREAD),
             measured=len(alike),
         )
@@ -80,11 +80,12 @@ def estimate(work: Work, *, base: str, shape: Shape | None, measured: Sequence[M
 
 def _calculated(work: Work, shape: Shape) -> Estimate:
     passes = {"supervised": 1.0, "dpo": 4 / 3, "reinforcement": 3.0}[work.method]
-    flops = (6 if work.full else 4) * shape.parameters * work.tokens * passes
+    flops = (6 if work.full else 4) * shape.parameters * passes
     slow, fast = _FLOPS[work.device]
     start = _START[work.device]
     memory = _RUNTIME[work.device] + _weights(work, shape) + _activations(work, shape)
-    return Estimate(seconds=(start[0] + flops / fast, start[1] + flops / slow), memory=(0.8 * memory, 1.6 * memory))
+    seconds = (start[0] + flops * work.tokens[0] / fast, start[1] + flops * work.tokens[1] / slow)
+    return Estimate(seconds=seconds, memory=(0.8 * memory, 1.6 * memory))
 
 
 def _weights(work: Work, shape: Shape) -> float:

@@ -264,8 +264,8 @@ def _epochs_done(task: Task) -> int:
     """Return how many whole epochs lie behind what training goes on from."""
     if task.resume is None:
         return 0
-    state = json.loads((task.resume / "trainer_state.json").read_text())
-    return int(state["global_step"] // _steps_of_an_epoch(task, state["max_steps"]))
+    state: dict[str, int] = json.loads((task.resume / "trainer_state.json").read_text())
+    return state["global_step"] // _steps_of_an_epoch(task, state["max_steps"])
 
 
 def _steps_of_an_epoch(task: Task, steps: int) -> int:

@@ -39,8 +39,6 @@ AGAIN = 76
 KEPT_CHECKPOINTS = 3
 _TOLD = 100
 """About how many metrics events a job has at most."""
-_LONGEST_ANSWER = 256
-"""Most tokens that reinforcement lets a model write."""
 _PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "ftspec")
 _COLUMNS: Mapping[str, Mapping[str, str]] = {
     "supervised": {"train_accuracy": "train_mean_token_accuracy"},
@@ -139,7 +137,7 @@ class Attempt:
         from transformers import AutoTokenizer, set_seed
 
         from ftspec.server.trainers.local import trl_adapter
-        from ftspec.server.trainers.local.resolve import adapter_settings, resolved
+        from ftspec.server.trainers.local.resolve import LONGEST_ANSWER, adapter_settings, resolved
 
         job = self._job
         threads = os.environ.get("OMP_NUM_THREADS", "1")
@@ -184,7 +182,7 @@ class Attempt:
             work=work,
             resume=resume[1] if resume else None,
             reward=self._reward() if job["method"] == "reinforcement" else None,
-            longest_answer=max(1, min(_LONGEST_ANSWER, encoder.most - max((row.get("size", 0) for row in rows), default=0))),
+            longest_answer=max(1, min(LONGEST_ANSWER, encoder.most - max((row.get("size", 0) for row in rows), default=0))),
         )
 
     def _encoder(self, folder: Path, tokenizer: Any) -> Encoder:

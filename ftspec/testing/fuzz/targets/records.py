@@ -332,7 +332,7 @@ def _measured(folder: Path) -> Iterator[Check]:
             assert isinstance(step, float)
             assert all(isinstance(value, float) for value in cells.values())
         (folder / "measured.jsonl").write_bytes(content)
-        work = Work(tokens=100.0, row_tokens=10.0)
+        work = Work(tokens=(100.0, 100.0), row_tokens=10.0)
         if (found := estimate(work, base="b", shape=None, measured=measured_jobs(folder / "measured.jsonl"))) is not None:
             shown(seconds_text(*found.seconds), memory_text(*found.memory))
 
