@@ -59,18 +59,50 @@ COMPLETION: Final = {
     "usage": {"prompt_tokens": 1, "completion_tokens": 2},
 }  # fmt: skip
 
+CALL_ITEM: Final = {"type": "function_call", "id": "f", "call_id": "c", "name": "f", "arguments": "{}"}
+ASKED: Final = {
+    "model": "m", "instructions": "x", "tools": [{"type": "function", "name": "f", "parameters": {}}], "parallel_tool_calls": True, "store": True,
+    "input": [
+        {"role": "user", "content": [{"type": "input_text", "text": "hi"}, {"type": "input_image", "image_url": "data:image/png;base64,aGk=", "detail": "low"}]},
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]}, CALL_ITEM, {"type": "function_call_output", "call_id": "c", "output": "1"},
+    ],
+}  # fmt: skip
+RESPONSE: Final = {
+    "id": "resp_1", "object": "response", "created_at": 1760000000, "status": "completed", "error": None, "model": "m", "previous_response_id": None,
+    "output": [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "x", "annotations": []}]}, CALL_ITEM],
+}  # fmt: skip
+OPENLLMETRY: Final = {**SPAN, "spanId": "00f1", "attributes": _attributes(
+    llm__request__type="chat", gen_ai__request__model="m", gen_ai__prompt__0__role="user", gen_ai__prompt__0__content="hi",
+    gen_ai__prompt__1__role="assistant", gen_ai__prompt__1__tool_calls__0__name="f", gen_ai__prompt__1__tool_calls__0__arguments="{}",
+    gen_ai__completion__0__role="assistant", gen_ai__completion__0__content="x", gen_ai__completion__0__finish_reason="stop",
+    llm__request__functions__0__name="f", llm__request__functions__0__parameters="{}",
+)}  # fmt: skip
+
+
+def _event(name: str, **body: Any) -> dict[str, Any]:
+    values = [{"key": key, "value": _text(value)} for key, value in body.items()]
+    return {"traceId": "4bf9", "spanId": "00f2", "eventName": name, "body": {"kvlistValue": {"values": values}}, "attributes": []}
+
+
+EVENTS: Final = [
+    _event("gen_ai.user.message", content="hi"),
+    _event("gen_ai.assistant.message", tool_calls=[{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]),
+    _event("gen_ai.tool.message", content="1", id="c"),
+    _event("gen_ai.choice", index="0", finish_reason="stop", message={"content": "x"}),
+]
+
 
 def _lc(kind: str, content: Any, **more: Any) -> dict[str, Any]:
     return {"lc": 1, "type": "constructor", "id": ["langchain", "schema", "messages", kind], "kwargs": {"content": content, **more}}
 
 
 EXPORTS: Final[dict[str, tuple[bytes, ...]]] = {
-    "otel": (_lines({"resourceSpans": [{"resource": {}, "scopeSpans": [{"scope": {}, "spans": [SPAN]}]}]}), _lines({"resourceLogs": [{"scopeLogs": [{"logRecords": [{"eventName": "gen_ai.client.inference.operation.details", "timeUnixNano": "1", "attributes": SPAN["attributes"]}]}]}]})),
+    "otel": (_lines({"resourceSpans": [{"resource": {}, "scopeSpans": [{"scope": {}, "spans": [SPAN]}]}]}), _lines({"resourceLogs": [{"scopeLogs": [{"logRecords": [{"eventName": "gen_ai.client.inference.operation.details", "timeUnixNano": "1", "attributes": SPAN["attributes"]}]}]}]}), _lines({"resourceSpans": [{"scopeSpans": [{"spans": [OPENLLMETRY, {**SPAN, "spanId": "00f2", "attributes": []}]}]}]}, {"resourceLogs": [{"scopeLogs": [{"logRecords": EVENTS}]}]})),
     "phoenix": (_lines({"resourceSpans": [{"scopeSpans": [{"spans": [OPENINFERENCE]}]}]}, {"input": {"messages": [USER]}, "output": {"messages": [ANSWER]}, "metadata": {"model": "m"}}),),
-    "openai-stored": (_lines({**COMPLETION, "messages": [{"id": "m1", **USER}], "tools": [TOOL], "metadata": {"k": "v"}}),),
-    "batch": (_lines({"custom_id": "r1", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "m", "messages": [USER], "tools": [TOOL]}}, {"id": "b", "custom_id": "r1", "response": {"status_code": 200, "request_id": "x", "body": COMPLETION}, "error": None}),),
-    "langfuse": (_lines({"id": "o1", "traceId": "t1", "type": "GENERATION", "name": "n", "startTime": "2026-10-01T08:00:00.000Z", "model": "m", "level": "DEFAULT", "input": {"messages": [USER], "tools": [TOOL]}, "output": ANSWER, "metadata": {"team": "s"}, "tags": ["g"], "scores": [{"name": "q", "value": 5, "dataType": "NUMERIC"}]}, {"trace": {"id": "t1", "tags": ["g"]}, "observations": [{"type": "GENERATION", "input": "[]", "output": "x"}], "scores": "{}"}),),
-    "langsmith": (_lines({"id": "r", "name": "n", "run_type": "llm", "start_time": "2026-10-01T08:00:00", "inputs": {"messages": [[_lc("SystemMessage", "s"), _lc("HumanMessage", [{"type": "text", "text": "x"}])]]}, "outputs": {"generations": [[{"text": "x", "generation_info": {"finish_reason": "stop"}, "message": _lc("AIMessage", "", tool_calls=[{"name": "f", "args": {"a": 1}, "id": "c"}], additional_kwargs={})}]]}, "extra": {"metadata": {"ls_model_name": "m"}, "invocation_params": {"tools": [TOOL]}}, "error": None, "tags": ["g"], "feedback_stats": {"q": {"n": 1, "avg": 5.0}}}, {"id": "e", "inputs": {"q": "a"}, "outputs": {"a": "b"}, "metadata": {"dataset_split": "train"}}),),
+    "openai-stored": (_lines({**COMPLETION, "messages": [{"id": "m1", **USER}], "tools": [TOOL], "metadata": {"k": "v"}}, {**RESPONSE, "input": ASKED["input"]}, {**RESPONSE, "input_items": {"object": "list", "data": ASKED["input"]}}),),
+    "batch": (_lines({"custom_id": "r1", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "m", "messages": [USER], "tools": [TOOL]}}, {"id": "b", "custom_id": "r1", "response": {"status_code": 200, "request_id": "x", "body": COMPLETION}, "error": None}, {"custom_id": "r2", "method": "POST", "url": "/v1/responses", "body": ASKED}, {"custom_id": "r2", "response": {"status_code": 200, "body": RESPONSE}, "error": None}),),
+    "langfuse": (_lines({"id": "o1", "traceId": "t1", "type": "GENERATION", "name": "n", "startTime": "2026-10-01T08:00:00.000Z", "model": "m", "level": "DEFAULT", "input": {"messages": [USER], "tools": [TOOL]}, "output": ANSWER, "metadata": {"team": "s"}, "tags": ["g"], "scores": [{"name": "q", "value": 5, "dataType": "NUMERIC"}]}, {"trace": {"id": "t1", "tags": ["g"]}, "observations": [{"type": "GENERATION", "input": "[]", "output": "x"}], "scores": "{}"}, {"trace_id": "t", "name": "q", "value": 1}, {"id": "o", "trace_id": "t", "type": "GENERATION", "input": ASKED["input"], "output": RESPONSE["output"], "tool_definitions": {"f": "{}"}}, {"type": "GENERATION", "input": ASKED, "output": RESPONSE}),),
+    "langsmith": (_lines({"id": "r", "name": "n", "run_type": "llm", "start_time": "2026-10-01T08:00:00", "inputs": {"messages": [[_lc("SystemMessage", "s"), _lc("HumanMessage", [{"type": "text", "text": "x"}])]]}, "outputs": {"generations": [[{"text": "x", "generation_info": {"finish_reason": "stop"}, "message": _lc("AIMessage", "", tool_calls=[{"name": "f", "args": {"a": 1}, "id": "c"}], additional_kwargs={})}]]}, "extra": {"metadata": {"ls_model_name": "m"}, "invocation_params": {"tools": [TOOL]}}, "error": None, "tags": ["g"], "feedback_stats": {"q": {"n": 1, "avg": 5.0}}}, {"id": "e", "inputs": {"q": "a"}, "outputs": {"a": "b"}, "metadata": {"dataset_split": "train"}}, {"run_type": "llm", "inputs": ASKED, "outputs": RESPONSE}),),
     "openpipe": (_lines({"messages": [USER, {**CALLING}], "tools": [TOOL], "tool_choice": "auto", "split": "TRAIN"}),),
     "litellm": (_lines({"id": "c", "call_type": "acompletion", "status": "success", "model": "m", "startTime": 1760000000.5, "request_tags": ["g"], "metadata": {"k": "v"}, "messages": [USER], "response": COMPLETION, "model_parameters": {"tools": [TOOL], "parallel_tool_calls": False}, "error_str": None}, {"kwargs": 1, "standard_logging_object": {"messages": [USER], "response": "x"}}),),
     "chat": (_lines({"messages": [USER, ANSWER], "tools": [TOOL], "model": "m", "score": 4, "time": "2026-10-01", "tags": ["a"], "metadata": {"a": 1}}),),
