@@ -241,7 +241,7 @@ class Lane:
         self._queue.asked(node.key, self._census.now())
         self._hands.free -= 1
         self._in_flight[node.key] = purchase = self._report.purchase(node)
-        work = buy(purchase, engine=self.engine, effects=self._effects)
+        work = buy(purchase, engine=self.engine, effects=self._effects, known=self._census.known)
         self._crew.start(partial(self._answered, node), work, keep=True)
 
     def _adopt(self, node: Node, job: ObservedJob) -> None:

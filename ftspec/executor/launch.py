@@ -14,12 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from ftspec.engines.base import EngineError, JobRequest, NotSent, Refused
+from ftspec.engines.base import EngineError, JobRequest, NotSent, Refused, UnknownOutcome
 from ftspec.executor import facts
 from ftspec.executor.clock import engine_time
 from ftspec.executor.journal import StateNotWritten
 from ftspec.executor.matching import OpenIntent
 from ftspec.executor.progress import Launching
+from ftspec.printable import printable
 from ftspec.record import JobError, JobStatus, Origin
 
 if TYPE_CHECKING:
@@ -97,8 +98,11 @@ class NotTried:
 Outcome: TypeAlias = Bought | NotBought | InTheDark | NotRecorded | NotTried
 
 
-async def buy(purchase: Purchase, *, engine: Engine, effects: Effects) -> Outcome:
-    """Buy one job (`StateNotWritten`: the intent could not be written and nothing was sent)."""
+async def buy(purchase: Purchase, *, engine: Engine, effects: Effects, known: set[str] | None = None) -> Outcome:
+    """Buy one job (`StateNotWritten`: the intent could not be written and nothing was sent).
+
+    `known` are the ids of the jobs that state has; the new one is added to them.
+    """
     launch, attempt = purchase.launch, purchase.attempt
     journal, clock, run = effects.journal, effects.clock, effects.options.run
     if effects.stop.requested is not None:
@@ -118,6 +122,8 @@ async def buy(purchase: Purchase, *, engine: Engine, effects: Effects) -> Outcom
     effects.progress(Launching(address=launch.job.address, engine=launch.job.engine, attempt=attempt))
     try:
         job = await _post(engine, request, effects)
+        if known is not None:
+            _must_be_new(job, known, engine)
     except NotSent as error:
         why = JobError(code="not_sent", message=error.message)
         journal.append(facts.not_bought(launch.key, attempt, JobStatus.ABSENT, why, at=clock.now(), launch=run))
@@ -137,6 +143,13 @@ async def buy(purchase: Purchase, *, engine: Engine, effects: Effects) -> Outcom
     except StateNotWritten as error:
         return NotRecorded(job=job, why=error)
     return Bought(job=job, adopted=adopted)
+
+
+def _must_be_new(job: ObservedJob, known: set[str], engine: Engine) -> None:
+    """Raise `UnknownOutcome` if the answer is another launch's: caches, and servers that mix up answers, give one job out twice."""
+    if job.id in known and not engine.profile.unique_keys:
+        raise UnknownOutcome(f"the launch was answered with job `{printable(job.id)}`, which another launch became")
+    known.add(job.id)
 
 
 def _open(launch: LaunchJob, intent: JobFact) -> OpenIntent:

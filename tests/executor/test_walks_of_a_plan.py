@@ -159,6 +159,27 @@ def test_an_engine_that_does_not_accept_our_key_is_not_tried_for_every_job():
     assert set(result.skipped.values()) == {"`sim` does not accept us: invalid key"}
 
 
+@pytest.mark.parametrize("labels", [True, False])
+def test_one_job_is_the_answer_to_one_launch(labels):
+    """A server, or a cache before it, answers every launch with the first job: the others are looked up, and each finds its own."""
+    bench = Bench(rules=Rules(drops_metadata=not labels), wish=Wish(seeds=3))
+
+    class MixedUp(SimulatedEngine):
+        first = None
+
+        async def create_job(self, request):
+            job = await super().create_job(request)
+            self.first = self.first or job
+            return dataclasses.replace(self.first, metadata={})
+
+    result = bench.execute(engine=MixedUp(bench.account, bench.process, lambda _what: None))
+    assert len(result.launched) == 1
+    assert len(result.adopted) == 2
+    assert result.exit_code == 0
+    recorded = {one.last.engine_job_id: one.key for one in bench.state.jobs.values()}
+    assert recorded == {job.id: job.key for job in bench.account.jobs.values()}
+
+
 def test_three_launches_in_a_row_without_an_answer_end_the_buying():
     """An engine that is down takes no more than a few jobs into doubt."""
     bench = Bench(rules=Rules(), wish=Wish(seeds=9), weather=Weather(error_before=1.0))
