@@ -198,6 +198,16 @@ class RecordedJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         return next((a.model for a in reversed(self.attempts) if a.model), None)
 
     @property
+    def replaced_models(self) -> frozenset[str]:
+        """Models and checkpoints of attempts before the one whose model this job has now: what was seen of them is not true of it."""
+        newest = next((i for i in reversed(range(len(self.attempts))) if self.attempts[i].model), 0)
+        older, now = (
+            {name for one in attempts for name in (one.model, *(saved.model for saved in one.checkpoints)) if name}
+            for attempts in (self.attempts[:newest], self.attempts[newest:])
+        )
+        return frozenset(older - now)
+
+    @property
     def in_doubt(self) -> bool:
         """Whether the newest attempt may or may not have become a job."""
         return self.last.status is JobStatus.INTENT
@@ -288,3 +298,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     evals: Mapping[str, RecordedEval] = {}
     generation: str = ""
     """Changes whenever a record does; only compared for equality."""
+
+    def is_outdated(self, run: RecordedEval) -> bool:
+        """Whether a run asked a model that its job had before it was trained again."""
+        job = self.jobs.get(run.job_key or "")
+        return job is not None and run.model != job.model and run.model in job.replaced_models

@@ -129,7 +129,9 @@ class SampleStore:
             lines.close()
 
     def open(self, header: RunHeader, *, fresh: bool = False) -> Run:
-        """Begin a run, or go on with it. `fresh` forgets its samples and asks everything again."""
+        """Begin a run, or go on with it. `fresh`, or another model of its job, forgets its samples and asks everything again."""
+        before = self.header(header.key)
+        fresh = fresh or (before is not None and before.model != header.model)
         folder = self.folder / header.key
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / "run.json.new"
@@ -141,13 +143,13 @@ class SampleStore:
         return Run(header, self.path(header.key), others)
 
     def _others(self, header: RunHeader) -> dict[Path, RunHeader]:
-        """Return the other runs of the same model."""
+        """Return the other runs of the same model; a job that was trained again has another one."""
         found = {}
         for path in sorted(self.folder.glob("*/run.json")):
             if path.parent.name == header.key:
                 continue
             other = self.header(path.parent.name)
-            if other is not None and other.identity == header.identity:
+            if other is not None and other.identity == header.identity and other.model == header.model:
                 found[path.with_name("samples.jsonl")] = other
         return found
 

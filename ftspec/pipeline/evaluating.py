@@ -190,7 +190,10 @@ def eval_runs(wanted: Wanted | Planned, state: State, *, addresses: Iterable[str
         current = {
             record.key: record
             for record in state.evals.values()
-            if record.name == one.name and record.status == "succeeded" and keys.key(record.preimage.get("model", {})) == record.key
+            if record.name == one.name
+            and record.status == "succeeded"
+            and keys.key(record.preimage.get("model", {})) == record.key
+            and not state.is_outdated(record)
         }
         runs = {key: _run(wanted, record, jobs, keys, one, store) for key, record in current.items()}
         known = {key: run for key, run in runs.items() if run.base is not None or current[key].job_key in (None, *jobs)}

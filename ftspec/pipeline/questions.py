@@ -195,7 +195,11 @@ async def evaluate(
         actions = eval_actions(wanted, state, question)
         if not actions:
             raise FtspecError("there is no model to evaluate yet", help="train one with `ftspec apply`, or name one: `ftspec eval MODEL`")
-        recorded = {a.key: state.evals[a.key] for a in actions if a.key in state.evals and state.evals[a.key].status == "succeeded"}
+        recorded = {
+            key: state.evals[key]
+            for key in (action.key for action in actions)
+            if key in state.evals and state.evals[key].status == "succeeded" and not state.is_outdated(state.evals[key])
+        }
         missing = [action for action in actions if question.fresh or action.key not in recorded]
         async with Session(project, spec) as session:
             session.remember(state.jobs.values())

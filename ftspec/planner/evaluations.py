@@ -55,7 +55,8 @@ def evaluations(
     """Return a run, or a kept run, for each eval and model: sorted by eval, then by whom is asked."""
     known = {name: _Eval(one, request.datasets[one.dataset]) for name, one in request.spec.evals.items() if one.dataset in request.datasets}
     found: dict[str, RunEval | KeepEval] = {}
-    earlier: set[tuple[str, str, int | None]] | None = None
+    earlier: frozenset[tuple[str, str, int | None]] | None = None
+    launched = {action.key for action in decided.values() if isinstance(action, LaunchJob)}
     for identified in jobs:
         job = identified.job
         action = decided.get(job.address)
@@ -72,14 +73,16 @@ def evaluations(
                 record = request.state.evals.get(key)
                 if key in found:
                     continue
-                if record is not None and record.status == "succeeded":
+                # The scores of a model are not those of the one that replaced it, or will.
+                replaced = record is not None and (record.job_key in launched or request.state.is_outdated(record))
+                if record is not None and record.status == "succeeded" and not replaced:
                     found[key] = KeepEval(eval=one.one, key=key, record=record, address=asked.address)
-                elif record is not None and record.status == "failed" and job.address not in retried:
+                elif record is not None and record.status == "failed" and not replaced and job.address not in retried:
                     found[key] = KeepEval(eval=one.one, key=key, record=record, address=asked.address, reason=Reason.FAILED)
                 elif not asked.retired:
                     if earlier is None:
                         earlier = _earlier(request)
-                    found[key] = _run(one, key, asked, job, earlier, pricing)
+                    found[key] = _run(one, key, asked, job, frozenset() if replaced else earlier, pricing)
     return sorted(found.values(), key=lambda run: (run.eval.name, run.address or "", run.key))
 
 
@@ -111,7 +114,9 @@ def _base(identified: Identified, decided: Mapping[str, Action]) -> _Asked:
     return _Asked({"job": identified.parent_key}, job.parent, record=record, retired=retired)
 
 
-def _run(one: _Eval, key: str, asked: _Asked, job: DesiredJob, earlier: set[tuple[str, str, int | None]], pricing: Pricing) -> RunEval:
+def _run(
+    one: _Eval, key: str, asked: _Asked, job: DesiredJob, earlier: frozenset[tuple[str, str, int | None]], pricing: Pricing
+) -> RunEval:
     whose = (one.one.name, asked.image.get("job") or asked.image["name"], asked.step)
     return RunEval(
         eval=one.one,
@@ -129,10 +134,10 @@ def _run(one: _Eval, key: str, asked: _Asked, job: DesiredJob, earlier: set[tupl
     )
 
 
-def _earlier(request: PlanRequest) -> set[tuple[str, str, int | None]]:
+def _earlier(request: PlanRequest) -> frozenset[tuple[str, str, int | None]]:
     """Return which (eval, job key or model, step) have any finished run."""
-    return {
+    return frozenset(
         (record.name, record.job_key or record.model, record.step)
         for record in request.state.evals.values()
         if record.status == "succeeded"
-    }
+    )

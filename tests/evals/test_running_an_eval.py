@@ -279,6 +279,16 @@ def test_another_model_sampling_or_prompt_is_asked(bench: Bench, change: dict[st
     assert len(engine.asked) == 6
 
 
+@pytest.mark.parametrize("key", ["k1", "k2"])
+def test_a_job_that_was_trained_again_answers_for_itself(bench: Bench, key: str) -> None:
+    """The run of the model before it is begun anew, and is no cache for other evals."""
+    bench.run(Scripted(knowing), identity={"job": "j"})
+    engine = Scripted(knowing)
+    result = bench.run(engine, key=key, identity={"job": "j"}, model="m2")
+    assert len(engine.asked) == 6
+    assert result.cached == 0
+
+
 def test_fresh_asks_everything_again(bench: Bench) -> None:
     """Neither finished samples nor the cache count."""
     bench.run(Scripted(knowing))

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from ftspec.actions import KeepEval, Reason, RunEval
 from ftspec.experiment import DesiredEval
 from ftspec.planner.request import Observed
-from ftspec.record import RecordedEval
+from ftspec.record import JobStatus, RecordedEval
 
 HOLDOUT = DesiredEval(name="holdout", dataset="test", graders={"exact": {"type": "string_check"}})
 
@@ -81,6 +81,26 @@ def test_a_recorded_run_is_kept_and_a_changed_eval_runs_again(world):
     assert {run.reason for run in runs(changed.plan(state))} == {Reason.EVAL_CHANGED}
     renamed = world.of(world.job("voice/seed=1", evals=("holdout",))).with_evals(HOLDOUT)
     assert runs(renamed.plan(state)) == []
+
+
+def test_a_model_that_replaces_another_is_evaluated_itself(world):
+    """The scores of the model before it are not its own: not once it is there, and not in the plan that replaces it."""
+    one = world.of(world.job(evals=("holdout",))).with_evals(replace(HOLDOUT, compare_to=None, models=("job",)))
+    state = one.applied()
+    key = one.key("tone/seed=1")
+    record, (run,) = state.jobs[key], state.evals.values()
+    run = msgspec.structs.replace(run, model=record.model)
+    state = replace(state, evals={run.key: run})
+    assert runs(one.plan(state)) == []
+    (planned,) = runs(one.plan(state, replace=("*",)))
+    assert (planned.key, planned.model, planned.reason) == (run.key, None, Reason.NOT_EVALUATED)
+    again = msgspec.structs.replace(record.last, number=2, model="ft:again")
+    replaced = replace(state, jobs={key: msgspec.structs.replace(record, attempts=(record.last, again))})
+    assert [(found.model, found.reason) for found in runs(one.plan(replaced))] == [("ft:again", Reason.NOT_EVALUATED)]
+    failed = msgspec.structs.replace(again, model=None, status=JobStatus.FAILED)
+    assert not replace(state, jobs={key: msgspec.structs.replace(record, attempts=(record.last, failed))}).is_outdated(run)
+    renewed = replace(replaced, evals={run.key: msgspec.structs.replace(run, model="ft:again")})
+    assert runs(one.plan(renewed)) == []
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled", "intent"])
