@@ -122,6 +122,13 @@ def _checked_parts(parts: dict[str, Any], *, within: str) -> dict[str, Any]:
     return checked_parts
 
 
+def graders_in(grader: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+    """Return a grader and those that it is made of; none where there is none."""
+    if not grader:
+        return []
+    return [grader, *named_parts(grader).values()] if grader.get("graders") else [grader]
+
+
 def named_parts(multi: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Return the graders of a `multi` by name."""
     parts = multi["graders"]

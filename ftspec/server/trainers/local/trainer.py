@@ -9,6 +9,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from ftspec.server.graders import graders_in
+from ftspec.server.trainers import wishes
 from ftspec.server.trainers.base import Problem, ServedModel, TrainerRefusal
 from ftspec.server.trainers.local.chat import Answerer
 from ftspec.server.trainers.local.elsewhere import ask_elsewhere
@@ -17,7 +19,6 @@ from ftspec.server.trainers.local.probe import ask
 from ftspec.server.trainers.local.reconcile import Reconciler, Sweeper
 from ftspec.server.trainers.local.resolve import EXTRA, adapter_settings, check_adapter, check_extra
 from ftspec.server.trainers.local.run import LocalRun
-from ftspec.server.trainers.run_folder import Result, event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -128,34 +129,19 @@ class LocalTrainer:
     def cancel(self, job: TrainingJob) -> JobProgress:
         """End the job for good; its worker notices at its next step."""
         run = self._run(job.id)
-        run.create()
-        result = Result(
-            status="cancelled",
-            finished_at=int(self._now()),
-            hyperparameters=run.progress().hyperparameters,
-            events=(event("The job was cancelled", now=self._now()),),
-        )
-        if not run.finish(result):
-            raise _over(run)
+        wishes.cancel(run, now=self._now())
         self._sweeper.poke()
         return run.progress()
 
     def pause(self, job: TrainingJob) -> JobProgress:
         """Save and stop at the next step, and wait."""
-        run = self._unfinished(job)
-        if run.paused:
-            raise TrainerRefusal(Problem(message="The job is paused already.", code="invalid_job_status"))
-        run.pause()
-        run.say("The job was paused; resumed, it goes on from the step it reached", now=self._now())
+        run = self._run(job.id)
+        wishes.pause(run, resumed="goes on from the step it reached", now=self._now())
         return run.progress()
 
     def resume(self, job: TrainingJob) -> JobProgress:
         """Go on with a paused job."""
-        run = self._unfinished(job)
-        if not run.paused:
-            raise TrainerRefusal(Problem(message="The job is not paused.", code="invalid_job_status"))
-        run.say("The job was resumed", now=self._now())
-        run.resume()
+        wishes.resume(self._run(job.id), now=self._now())
         return self.reconcile(job)
 
     def events(self, job: TrainingJob) -> Sequence[TrainingEvent]:
@@ -197,7 +183,7 @@ class LocalTrainer:
 
     def _refused(self, grader: Mapping[str, Any] | None) -> str | None:
         """Return why nobody may train with a grader here."""
-        kinds = {part.get("type") for part in _graders_in(grader)}
+        kinds = {part.get("type") for part in graders_in(grader)}
         if "python" in kinds and not self._allows_code:
             return "The grader runs code, which was not allowed: read it, then `ftspec apply --allow-code`."
         if kinds - _GRADERS:
@@ -213,12 +199,6 @@ class LocalTrainer:
 
     def _run(self, job_id: str) -> LocalRun:
         return self._reconciler.run(job_id)
-
-    def _unfinished(self, job: TrainingJob) -> LocalRun:
-        run = self._run(job.id)
-        if run.result() is not None:
-            raise _over(run)
-        return run
 
     def _description(self, job: TrainingJob) -> dict[str, Any]:
         """Return what a worker must know of a job."""
@@ -246,19 +226,6 @@ class LocalTrainer:
                 "checkpoint_seconds": self._settings.checkpoint_seconds,
             },
         }
-
-
-def _over(run: LocalRun) -> TrainerRefusal:
-    result = run.result()
-    return TrainerRefusal(Problem(message=f"The job has {result.status if result else 'ended'} already.", code="invalid_job_status"))
-
-
-def _graders_in(grader: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
-    """Return the graders that a definition is made of."""
-    if not grader:
-        return []
-    parts = grader.get("graders") or {}
-    return [grader, *([parts] if isinstance(parts.get("type"), str) else parts.values())]
 
 
 def _import_path(grade: Any) -> str:

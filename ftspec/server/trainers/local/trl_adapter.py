@@ -269,7 +269,8 @@ def _epochs_done(task: Task) -> int:
 
 
 def _steps_of_an_epoch(task: Task, steps: int) -> int:
-    return math.ceil(steps / task.settings["n_epochs"])
+    epochs: int = task.settings["n_epochs"]
+    return math.ceil(steps / epochs)
 
 
 class _Reporter(TrainerCallback):  # type: ignore[misc, unused-ignore]

@@ -12,9 +12,11 @@ import random
 import threading
 import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ftspec.server.graders import grade as simple_grade
+from ftspec.server.graders import graders_in
+from ftspec.server.trainers import wishes
 from ftspec.server.trainers.base import (
     ChatToken,
     Completion,
@@ -26,7 +28,7 @@ from ftspec.server.trainers.base import (
     TrainingCheckpoint,
     TrainingEvent,
 )
-from ftspec.server.trainers.run_folder import Result, RunFolder, event, failed
+from ftspec.server.trainers.run_folder import RunFolder, failed
 from ftspec.server.trainers.sandbox.bases import BASES
 from ftspec.server.trainers.workers import Workers
 
@@ -69,7 +71,7 @@ class SandboxTrainer:
         if request.hyperparameters.get("reasoning_effort", "default") != "default":
             param = "method.reinforcement.hyperparameters.reasoning_effort"
             problems.append(Problem(message="The sandbox does not reason.", param=param, code="unsupported_parameter"))
-        kinds = {part.get("type") for part in _graders_in(request.grader)}
+        kinds = {part.get("type") for part in graders_in(request.grader)}
         if kinds - _GRADERS:
             message = f"The sandbox trains with graders of these types: {', '.join(sorted(_GRADERS))}."
             problems.append(Problem(message=message, param="method.reinforcement.grader", code="unsupported_grader"))
@@ -89,33 +91,18 @@ class SandboxTrainer:
     def cancel(self, job: TrainingJob) -> JobProgress:
         """End the job for good; training notices at its next step."""
         run = self._run(job.id)
-        run.create()
-        result = Result(
-            status="cancelled",
-            finished_at=int(self._now()),
-            hyperparameters=run.progress().hyperparameters,
-            events=(event("The job was cancelled", now=self._now()),),
-        )
-        if not run.finish(result):
-            raise _over(run)
+        wishes.cancel(run, now=self._now())
         return run.progress()
 
     def pause(self, job: TrainingJob) -> JobProgress:
         """Stop at the next step and wait."""
-        run = self._unfinished(job)
-        if run.paused:
-            raise TrainerRefusal(Problem(message="The job is paused already.", code="invalid_job_status"))
-        run.pause()
-        run.say("The job was paused; resumed, it starts again from the beginning", now=self._now())
+        run = self._run(job.id)
+        wishes.pause(run, resumed="starts again from the beginning", now=self._now())
         return run.progress()
 
     def resume(self, job: TrainingJob) -> JobProgress:
         """Go on with a paused job."""
-        run = self._unfinished(job)
-        if not run.paused:
-            raise TrainerRefusal(Problem(message="The job is not paused.", code="invalid_job_status"))
-        run.say("The job was resumed", now=self._now())
-        run.resume()
+        wishes.resume(self._run(job.id), now=self._now())
         return self.reconcile(job)
 
     def events(self, job: TrainingJob) -> Sequence[TrainingEvent]:
@@ -168,13 +155,6 @@ class SandboxTrainer:
     def _run(self, job_id: str) -> RunFolder:
         return RunFolder(self._root / job_id)
 
-    def _unfinished(self, job: TrainingJob) -> RunFolder:
-        run = self._run(job.id)
-        run.create()
-        if run.result() is not None:
-            raise _over(run)
-        return run
-
     def _network(self, source: ModelSource) -> tuple[Network, str]:
         """Return the weights that a source stands for, and their hash. They are never changed."""
         from ftspec.server.trainers.sandbox.weights import load
@@ -218,20 +198,6 @@ class SandboxTrainer:
                 failure = JobFailure(code="server_error", message=f"Training stopped because of a bug in ftspec ({type(error).__name__}).")
                 run.finish(failed(failure, now=self._now()))
                 raise
-
-
-def _over(run: RunFolder) -> TrainerRefusal:
-    result = run.result()
-    return TrainerRefusal(Problem(message=f"The job has {result.status if result else 'ended'} already.", code="invalid_job_status"))
-
-
-def _graders_in(grader: Any) -> list[Any]:
-    """Return the graders that a definition is made of."""
-    if not grader:
-        return []
-    parts = grader.get("graders") or {}
-    inner = [parts] if isinstance(parts.get("type"), str) else list(parts.values())
-    return [grader, *inner]
 
 
 def _answer(network: Network, context: Context, request: ChatRequest) -> Generator[ChatToken, None, None]:
