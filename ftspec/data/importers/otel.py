@@ -30,6 +30,8 @@ _SPREAD = ("gen_ai.prompt", "gen_ai.completion", "llm.input_messages", "llm.outp
 _OWN = ("gen_ai.", "llm.", "input.", "output.", "event.")
 
 _MODELS = ("gen_ai.response.model", "gen_ai.request.model", "llm.model_name")
+_MANY = 100_000
+"""So many calls wait at most for what other records tell of them: where content is not captured, all would wait."""
 
 Place = tuple[str, str]
 Messages = list[dict[str, Any]]
@@ -71,9 +73,11 @@ def read(records: Iterable[Record]) -> Iterator[Call | Skipped]:
             told = waiting.pop(place, None) if place is not None else None
             is_more = told is not None
             told = told or _Told()
-            _hear(span, told)
-            if place is not None and (_name(span) in _SINGLE or is_more or (told.is_call and not told.has_content)) and not failed(span):
+            name = _hear(span, told)
+            if place is not None and (name in _SINGLE or is_more or (told.is_call and not told.has_content)) and not failed(span):
                 waiting[place] = told
+                if len(waiting) > _MANY:
+                    yield _call(waiting.pop(next(iter(waiting))))
                 continue
             if place is not None and told.is_call:
                 done.add(hash(place))
@@ -82,16 +86,10 @@ def read(records: Iterable[Record]) -> Iterator[Call | Skipped]:
         yield _call(told)
 
 
-def _name(span: Mapping[str, Any]) -> str:
-    """Return the name of the event that a log record is; empty for a span."""
-    found = span.get("eventName") or span.get("event_name") or attributes_of(span.get("attributes")).get("event.name")
-    return found if isinstance(found, str) else ""
-
-
-def _hear(span: Mapping[str, Any], told: _Told) -> None:
-    """Add what a span or a log record says."""
+def _hear(span: Mapping[str, Any], told: _Told) -> str:
+    """Add what a span or a log record says; return the name of the event that a log record is, empty for a span."""
     attributes = attributes_of(span.get("attributes"))
-    name = _name(span)
+    name = text_or_none(span.get("eventName") or span.get("event_name") or attributes.get("event.name")) or ""
     if not name or not told.span:
         told.span = span
     told.attributes.update(attributes)
@@ -99,6 +97,7 @@ def _hear(span: Mapping[str, Any], told: _Told) -> None:
         _hear_event(name, span.get("body"), attributes, told)
     for event in objects(parsed(span.get("events"))):
         _hear_event(str(event.get("name")), None, attributes_of(event.get("attributes")), told)
+    return name
 
 
 def _hear_event(name: str, body: Any, attributes: Mapping[str, Any], told: _Told) -> None:
