@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 
 import pytest
 
@@ -24,12 +25,16 @@ for line in sys.stdin:
     said = [{{"prompt_tokens": 3, "fingerprint": "fp_1"}}, {{"text": "he", "logprob": -1.0, "top": []}}, {{"text": "y", "logprob": -2.0, "top": []}},
             {{"finish": "stop"}}]
     if number is None:
+        when.with_name("line").write_text(line)
+        when.with_name("line").rename(when.with_name("forgotten"))
         continue
+    if left == "waits":
+        said = said[:2]
     for one in [{{"error": "too long", "code": "context_length_exceeded"}}] if left == "refuses" else said:
         if left == 0:
             when.write_text("99")
             sys.exit(1)
-        left = left if left == "refuses" else left - 1
+        left = left - 1 if isinstance(left, int) else left
         print(json.dumps({{"id": number, **one}}), flush=True)
 """
 
@@ -84,3 +89,15 @@ def test_a_conversation_that_does_not_fit_has_the_protocols_code(answering):
     """Clients that shorten conversations look for it."""
     refused = answering("refuses").post(PATH, json=BODY)
     assert (refused.status, refused.error["code"]) == (400, "context_length_exceeded")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_that_nobody_waits_for_is_written_no_further(answering, tmp_path, stream):
+    """Cut at a stop sequence, an answer needs no more tokens: the process is told, and is free for others."""
+    caller = answering("waits")
+    assert caller.post(PATH, json={**BODY, "stop": "e", "stream": stream}).status == 200
+    end = time.monotonic() + 60
+    while not (tmp_path / "forgotten").exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert json.loads((tmp_path / "forgotten").read_text()) == {"forget": "1"}
