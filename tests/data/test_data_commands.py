@@ -210,6 +210,13 @@ def test_a_repair_says_when_there_was_nothing_to_repair(folder, chat, capsys, ro
     assert shown.err.endswith("See what is left:\n  ftspec data check 'my rows.fixed.jsonl'\n")
 
 
+def test_a_part_that_is_named_twice_is_a_slip(folder, capsys):
+    """Nobody means half of the shares that were typed."""
+    (folder.root / "rows.jsonl").write_bytes(ROW)
+    assert run(folder, "split", "rows.jsonl", "train=0.5", "train=0.5") == 64
+    assert "`train` is given twice" in capsys.readouterr().err
+
+
 def test_a_part_that_got_no_row_is_told(folder, capsys):
     """A small file can leave a small share empty; nobody should learn that from a job."""
     (folder.root / "rows.jsonl").write_bytes(ROW)

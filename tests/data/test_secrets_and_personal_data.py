@@ -58,6 +58,8 @@ ORDINARY = [
     "Card 4111 1111 1111 1112 fails its check digit; 1234567890123456 too.",
     "Write to support@example.com or info@shop.example, or look at a@b.",
     "password: please choose one",
+    "api_key=YOUR_API_KEY_GOES_HERE, or import sk-learn-is-a-nice-library-for-ml",
+    "git clone git@github.com:acme/shop.git",
     "DE00 1234 5678 9012 3456 78 is no IBAN.",
     "call 555-1234 or extension 42; pi is 3.14159265358979",
     "https://example.com/path?x=1:2@3",

@@ -82,6 +82,8 @@ def _shares(words: tuple[str, ...]) -> dict[str, float]:
     found: dict[str, float] = {}
     for word in words:
         part, equals, share = word.partition("=")
+        if part in found:
+            raise click.BadParameter(f"`{part}` is given twice", param_hint="PART=SHARE")
         try:
             found[part] = float(share)
         except ValueError:
