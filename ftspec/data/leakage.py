@@ -5,9 +5,9 @@ same prompt, a near duplicate, and rows of one group on both sides. The held-out
 indexed first, then the training data streams past the index.
 
 Near duplicates have the same prompt in other letters, or are found by word n-grams: an item is
-one if a single training row has at least `NEAR` of its n-grams, those aside that many items share
-(greetings, instructions, templates). Items of fewer than `SHORT` words have too few n-grams to
-tell; for them the prompt must do. Texts are compared without system prompts, in lower case,
+one if a single training row has most of its n-grams, those aside that many items share (greetings,
+instructions, templates; `ngrams` has the figures). Short items have too few n-grams to tell; for
+them the prompt must do. Texts are compared without system prompts, in lower case,
 without punctuation and invisible characters, and in one of the forms that Unicode has for them.
 """
 
@@ -18,7 +18,7 @@ import string
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftspec.data.boring import PlainChat, as_dict
 from ftspec.data.checks import all_codes
@@ -35,21 +35,14 @@ from ftspec.printable import printable
 
 if TYPE_CHECKING:
     from ftspec.data.formats.base import Format
+    from ftspec.data.ngrams import NGrams
     from ftspec.data.onepass import Progress
     from ftspec.data.transforms import Row
     from ftspec.experiment import DesiredDataset
 
-NEAR = 0.6
-"""Share of an item's n-grams in one training row from which it counts as a near duplicate."""
-SHORT = 8
-LONG = 40
-"""Items of at least so many words are compared by n-grams of 5 words, shorter ones of 3."""
-COMMON = 8
-"""An n-gram that more items than this have is a phrase of the task, not of an item."""
-
-BYTES_PER_GRAM = 210
+BYTES_PER_GRAM = 110
 """What one n-gram costs in the index while it is made, measured."""
-BYTES_PER_BYTE = 27
+BYTES_PER_BYTE = 13
 """What a byte of held-out chat rows costs in the index, measured on English."""
 
 _TO_SPACE = str.maketrans(dict.fromkeys(string.punctuation, " "))
@@ -89,7 +82,6 @@ class _Item:
     place: Place
     said: int | None = None
     """A hash of prompt and answer together."""
-    grams: int = 0
     code: str = ""
     """The worst that was found so far."""
     train: Place | None = None
@@ -97,6 +89,20 @@ class _Item:
 
 
 _WORSE = ("", "near-duplicate", "leaked-prompt", "leaked-row")
+
+
+class Keys(NamedTuple):
+    """What a row is compared by: hashes, good for this process only, and where near duplicates are searched for its words."""
+
+    row: int
+    prompt: int | None
+    asked: tuple[int, ...] = ()
+    words: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, row: Row, form: Format, *, near: bool) -> Keys:
+        """Return what a row is compared by."""
+        return cls(hash64(row.canonical), prompt_key(row.value, form), *(texts_of(row.value, form) if near else ()))
 
 
 @dataclass(slots=True)
@@ -112,77 +118,64 @@ class Index:
     prompts: dict[int, list[int]] = field(default_factory=dict)
     asked: dict[int, list[int]] = field(default_factory=dict)
     """Prompts as they are compared for near duplicates."""
-    grams: dict[int, tuple[int, ...]] = field(default_factory=dict)
     groups: dict[int, Place] = field(default_factory=dict)
     shared_groups: dict[int, tuple[Place, Place]] = field(default_factory=dict)
-    sizes: set[int] = field(default_factory=set)
-    _known: frozenset[int] = frozenset()
+    grams: NGrams | None = None
 
     @property
     def memory(self) -> int:
         """About how many bytes the n-grams need."""
-        return len(self.grams) * BYTES_PER_GRAM
+        return len(self.grams) * BYTES_PER_GRAM if self.grams is not None else 0
 
     def add(self, row: Row, form: Format) -> None:
         """Add one held-out row."""
         number = len(self.items)
         place = Place(path=row.path, line=row.line)
         self.items.append(_Item(place, said_key(row.value, form)))
-        self.rows.setdefault(hash64(row.canonical), []).append(number)
-        if (prompt := prompt_key(row.value, form)) is not None:
-            self.prompts.setdefault(prompt, []).append(number)
-        asked, words = texts_of(row.value, form) if self.near else ((), [])
-        for one in asked:
+        keys = Keys.of(row, form, near=self.near)
+        self.rows.setdefault(keys.row, []).append(number)
+        if keys.prompt is not None:
+            self.prompts.setdefault(keys.prompt, []).append(number)
+        for one in keys.asked:
             self.asked.setdefault(one, []).append(number)
-        if len(words) >= SHORT:
-            self.sizes.add(_size(words))
-            for gram in set(grams_of(words, _size(words))):
-                known = self.grams.get(gram, ())
-                if len(known) <= COMMON:
-                    self.grams[gram] = (*known, number)
+        if self.near:
+            self._near().add(number, keys.words)
         if (group := self._group(row)) is not None:
             self.groups.setdefault(group, place)
 
-    def close(self) -> None:
-        """Leave out n-grams that many items share, and count those that are left."""
-        self.grams = {gram: numbers for gram, numbers in self.grams.items() if len(numbers) <= COMMON}
-        for numbers in self.grams.values():
-            for number in numbers:
-                self.items[number].grams += 1
-        self._known = frozenset(self.grams)
+    def _near(self) -> NGrams:
+        if self.grams is None:
+            from ftspec.data.ngrams import NGrams
 
-    def look(self, row: Row, form: Format) -> None:
-        """Compare one training row with all held-out rows."""
-        for number in self.rows.get(hash64(row.canonical), ()):
-            self._note(number, "leaked-row", row, 1.0)
-        if (prompt := prompt_key(row.value, form)) is not None:
-            for number in self.prompts.get(prompt, ()):
+            self.grams = NGrams()
+        return self.grams
+
+    def close(self) -> None:
+        """Make the index ready to be looked up."""
+        if self.grams is not None:
+            self.grams.close()
+
+    def look(self, rows: Sequence[Row], keys: Sequence[Keys], form: Format) -> None:
+        """Compare training rows with all held-out rows."""
+        for row, key in zip(rows, keys, strict=True):
+            for number in self.rows.get(key.row, ()):
+                self._note(number, "leaked-row", row, 1.0)
+            for number in self.prompts.get(key.prompt, ()) if key.prompt is not None else ():
                 said = self.items[number].said
                 same = said is not None and said == said_key(row.value, form)
                 self._note(number, "leaked-row" if same else "leaked-prompt", row, 1.0)
-        if self.near:
-            asked, words = texts_of(row.value, form)
-            for one in asked:
+            for one in key.asked:
                 for number in self.asked.get(one, ()):
                     self._note(number, "near-duplicate", row, 1.0)
-            self._look_near(words, row)
-        if (group := self._group(row)) in self.groups:
-            self.shared_groups.setdefault(group, (self.groups[group], Place(path=row.path, line=row.line)))
+            if (group := self._group(row)) in self.groups:
+                self.shared_groups.setdefault(group, (self.groups[group], Place(path=row.path, line=row.line)))
+        if self.grams is not None:
+            for text, number, share in self.grams.near([key.words for key in keys]):
+                self._note(number, "near-duplicate", rows[text], share)
 
     def _group(self, row: Row) -> int | None:
         value = field_of(as_dict(row.value), self.group_by.split(".")) if self.group_by else None
         return None if value is None else hash64(sorted_json(value))
-
-    def _look_near(self, words: list[str], row: Row) -> None:
-        hits: dict[int, int] = {}
-        for size in self.sizes:
-            for gram in self._known.intersection(grams_of(words, size)):
-                for number in self.grams[gram]:
-                    hits[number] = hits.get(number, 0) + 1
-        for number, count in hits.items():
-            total = self.items[number].grams
-            if total >= 3 and count >= NEAR * total:
-                self._note(number, "near-duplicate", row, count / total)
 
     def _note(self, number: int, code: str, row: Row, share: float) -> None:
         item = self.items[number]
@@ -198,10 +191,6 @@ class Index:
             yield Leak(code="leaked-group", held=held, train=train)
 
 
-def _size(words: Sequence[str]) -> int:
-    return 5 if len(words) >= LONG else 3
-
-
 def texts_of(value: Any, form: Format) -> tuple[tuple[int, ...], list[str]]:
     """Return hashes of what a row may ask, and the words of it that are compared: everything but system prompts and tools.
 
@@ -212,11 +201,11 @@ def texts_of(value: Any, form: Format) -> tuple[tuple[int, ...], list[str]]:
         ends = 1 if texts and value.messages[-1].role == "assistant" else 0
         asked = plain_words(" ".join(texts[: len(texts) - ends]))
         words = asked + plain_words(" ".join(texts[len(texts) - ends :]))
-        keys: tuple[int, ...] = (hash(" ".join(asked)),) if asked else ()
+        keys: tuple[int, ...] = (hash(tuple(asked)),) if asked else ()
     else:
         words = plain_words(" ".join(piece.text for piece in form.pieces(value) if piece.role not in _SYSTEM | {"tools"}))
-        keys = tuple({hash(" ".join(one)) for text in _asked_in(value, form) if (one := plain_words(text))})
-    letters = sum(map(len, words))
+        keys = tuple({hash(tuple(one)) for text in _asked_in(value, form) if (one := plain_words(text))})
+    letters = len("".join(words))
     return keys, words if letters <= _DENSE * len(words) else list("".join(words))
 
 
@@ -254,11 +243,6 @@ def _plain(letter: str) -> str:
     return " " if kind[0] in "PS" else "" if kind == "Cf" else letter
 
 
-def grams_of(words: list[str], size: int) -> list[int]:
-    """Return hashes of the n-grams; they are good for this process only."""
-    return [hash(gram) for gram in zip(*(words[start:] for start in range(size)), strict=False)]
-
-
 def prompt_key(value: Any, form: Format) -> int | None:
     """Return a hash of what the model is asked, without system prompts; `None` where it is asked nothing."""
     prompt: Any
@@ -282,16 +266,21 @@ def said_key(value: Any, form: Format) -> int | None:
 
 def rows_of(part: Part, where: Where, *, progress: Progress | None = None) -> Iterator[tuple[Row, Format]]:
     """Yield the rows of a part."""
+    for rows, form in batches_of(part, where, progress=progress):
+        for row in rows:
+            yield row, form
+
+
+def batches_of(part: Part, where: Where, *, progress: Progress | None = None) -> Iterator[tuple[list[Row], Format]]:
+    """Yield the rows of a part, many at a time."""
     source = Source(part.dataset, where)
     form = all_formats()[source.format]
     wanted = part_of(part.dataset, part.ref)
     done = 0
     for batch in source.rows(source.unchecked()):
-        for row in batch:
-            if not wanted or row.part == wanted:
-                yield row, form
+        yield [row for row in batch if not wanted or row.part == wanted], form
         if progress is not None:
-            done += sum(len(row.canonical) + 1 for row in batch)
+            done += len(batch.canonical)
             progress(done, source.size)
 
 
@@ -313,9 +302,10 @@ def compare(
     """
     group_by = group_by or (train.dataset.split.group_by if train.dataset.split else None)
     indexes = [index_of(part, where, group_by=group_by, near=near) for part in held]
-    for row, form in rows_of(train, where, progress=progress):
+    for rows, form in batches_of(train, where, progress=progress):
+        keys = [Keys.of(row, form, near=near) for row in rows]
         for index in indexes:
-            index.look(row, form)
+            index.look(rows, keys, form)
     return [one for index in indexes for one in as_diagnostics(index.leaks(), held=index.ref, train=train.ref)]
 
 

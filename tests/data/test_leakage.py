@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from ftspec.data.held_out import comparisons, spec_leaks
-from ftspec.data.leakage import Part, as_diagnostics, compare, index_of, rows_of
+from ftspec.data.leakage import BYTES_PER_GRAM, Keys, Part, as_diagnostics, batches_of, compare, index_of
 from ftspec.data.rows import Place
 from ftspec.diagnostics import Severity
 from ftspec.experiment import DesiredEval, DesiredJob, Policy, Spec
@@ -55,8 +55,8 @@ def test_planted_near_duplicates_are_found_without_false_alarms(folder, length, 
     clean = [row(sentence(dice, length), sentence(dice, 8)) for _ in range(200)]
     found = compared(folder, train, planted + clean)["near-duplicate"]
     index = index_of(Part(dataset=folder.dataset("held"), ref="held"), folder.place())
-    for one, form in rows_of(Part(dataset=folder.dataset("train"), ref="train"), folder.place()):
-        index.look(one, form)
+    for rows, form in batches_of(Part(dataset=folder.dataset("train"), ref="train"), folder.place()):
+        index.look(rows, [Keys.of(one, form, near=True) for one in rows], form)
     lines = [leak.held.line for leak in index.leaks()]
     assert [line for line in lines if line > 50] == []
     assert len([line for line in lines if line <= 50]) >= 48
@@ -263,4 +263,4 @@ def test_the_index_says_what_it_needs(folder):
     held = folder.dataset("held", *[row(sentence(dice_of(n), 60), "x") for n in range(100)])
     index = index_of(Part(dataset=held, ref="held"), folder.place())
     assert 100 * 50 < len(index.grams) <= 100 * 60
-    assert index.memory == len(index.grams) * 210
+    assert index.memory == len(index.grams) * BYTES_PER_GRAM
