@@ -440,6 +440,7 @@ SKIPPED = {
     "a failure": ("litellm", {**LITELLM, "status": "failure"}, "the call failed"),
     "no assistant": ("chat", {"messages": [USER]}, "no answer was recorded"),
     "something else": ("chat", {"text": "x"}, "not a call of a chat model"),
+    "no trace": ("otel", {"resourceMetrics": []}, "not a call of a chat model"),
 }
 
 

@@ -94,7 +94,7 @@ def _completion(asked: Mapping[str, Any], said: Mapping[str, Any], about: Mappin
 
 
 def _response(asked: Mapping[str, Any], said: Mapping[str, Any], turns: Turns | None, about: Mapping[str, Any]) -> Call | Skipped:
-    status = said.get("status")
+    status = text_or_none(said.get("status"))
     if status in {"queued", "in_progress"}:
         return UNFINISHED
     if status in {"failed", "cancelled"} or said.get("error"):
@@ -114,7 +114,7 @@ def _response(asked: Mapping[str, Any], said: Mapping[str, Any], turns: Turns | 
     system = [{"role": "system", "content": instructions}] if isinstance(instructions, str) and instructions.strip() else []
     if not before and not new:
         system = []  # instructions alone are no question
-    return call_or_skip([*system, *before, *new], answers, finish_reason=text_or_none(status), **_about(asked, said, about))
+    return call_or_skip([*system, *before, *new], answers, finish_reason=status, **_about(asked, said, about))
 
 
 def _leans(given: Any) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ftspec.data.importers.items import is_item, messages_of_items
-from ftspec.data.importers.normal import mapping, objects, parsed
+from ftspec.data.importers.normal import mapping, objects, parsed, text_or_none
 from ftspec.data.importers.parts import are_shown, flat, read_parts, tool_call
 
 _ROLES = {"human": "user", "ai": "assistant", "model": "assistant", "bot": "assistant", "chat": "user"}
@@ -51,7 +51,9 @@ def _speaks(value: Any) -> bool:
     """Return whether JSON that was written as text is messages; else the text itself is what somebody said."""
     if isinstance(value, list):
         return all(isinstance(one, list | Mapping) and _speaks(one) for one in value)
-    return isinstance(value, Mapping) and (not value or _MARKS & value.keys() != set() or is_item(value) or value.get("type") in _PARTS)
+    return isinstance(value, Mapping) and (
+        not value or _MARKS & value.keys() != set() or is_item(value) or text_or_none(value.get("type")) in _PARTS
+    )
 
 
 def _is_part(value: Any) -> bool:

@@ -56,11 +56,11 @@ def spans_of(record: Record) -> Iterator[Mapping[str, Any]]:
                     yield from objects(scope.get(inner))
     if found:
         return
-    if "attributes" in record:
-        yield record
-    elif any(key.startswith("attributes.") for key in record):  # a table of spans, one column for each attribute
-        columns = {key.removeprefix("attributes."): value for key, value in record.items() if key.startswith("attributes.")}
+    columns = {str(key).removeprefix("attributes."): value for key, value in record.items() if str(key).startswith("attributes.")}
+    if "attributes" not in record and columns:  # a table of spans, one column for each attribute
         yield {**record, "attributes": {key: value for key, value in columns.items() if value is not None}}
+    else:
+        yield record
 
 
 def failed(span: Mapping[str, Any]) -> bool:

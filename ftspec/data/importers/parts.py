@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ftspec.data.importers.normal import items, objects
+from ftspec.data.importers.normal import items, objects, text_or_none
 from ftspec.fingerprint import canonical_json
 
 UNSHOWN = "unshown"
@@ -31,12 +31,11 @@ class Said:
 
 def are_shown(parts: Sequence[Any]) -> bool:
     """Return whether parts are those of the chat protocol already."""
-    return all(
-        isinstance(part, Mapping)
-        and part.get("type") in SHOWN
-        and (part["type"] != "image_url" or isinstance(part.get("image_url"), Mapping))
-        for part in parts
-    )
+    for part in parts:
+        kind = text_or_none(part.get("type")) if isinstance(part, Mapping) else None
+        if kind not in SHOWN or (kind == "image_url" and not isinstance(part.get("image_url"), Mapping)):
+            return False
+    return True
 
 
 def read_parts(parts: Any) -> Said:
