@@ -29,9 +29,7 @@ def near_by_hand(items, texts):
     return found
 
 
-words = st.lists(st.sampled_from("abcdefgh"), max_size=16) | st.lists(
-    st.sampled_from("abcdefghijk"), min_size=38, max_size=44
-)
+words = st.lists(st.sampled_from("abcdefgh"), max_size=16) | st.lists(st.sampled_from("abcdefghijk"), min_size=38, max_size=44)
 
 
 @given(items=st.lists(words, max_size=12), texts=st.lists(words, max_size=6), copied=st.lists(st.integers(0, 11), max_size=4))

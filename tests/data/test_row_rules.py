@@ -373,6 +373,45 @@ def test_a_row_that_keeps_a_rule_is_not_told(example):
     assert example.code not in said(example.good, example.setting)
 
 
+SENTENCE = "the quick brown fox jumps over it, slowly"
+OTHER_CASES = [
+    ("not-a-label", rows(user(), assistant("I think that this is about shipping.")), Setting()),
+    ("secret", rows(user(f"my key is {KEY}"), assistant()), Setting()),
+    ("target-in-prompt", rows(user(SENTENCE), user(SENTENCE)), Setting()),
+    ("target-in-prompt", rows(user(SENTENCE), assistant(SENTENCE[:-1])), Setting()),
+    ("unknown-key", GOOD | {"extra": 1}, REINFORCEMENT),
+    ("last-not-assistant", rows(user()), REINFORCEMENT),
+    ("bad-tools", with_tools(assistant(), tools=[named("get weather")]), Setting()),
+]
+
+
+@pytest.mark.parametrize(("code", "row", "setting"), OTHER_CASES, ids=[f"{n}-{case[0]}" for n, case in enumerate(OTHER_CASES)])
+def test_a_rule_is_silent_where_it_does_not_apply(code, row, setting):
+    """A rule that is asked for, or is for other formats or engines, says nothing without that."""
+    assert code not in said(row, setting)
+
+
+SENTENCES = [
+    (rows(user(), system(), assistant()), "system-not-first", "the system prompt is not the first message"),
+    (rows(system(), user(), system(), assistant()), "system-not-first", "the row has several system prompts"),
+    (rows(user(SENTENCE), assistant(SENTENCE)), "target-in-prompt", "the answer stands word for word in the prompt"),
+    (with_tools(calling(call()), answer(), answer(), assistant()), "orphan-tool-message", "two `tool` messages answer one call"),
+    (with_tools(answer(), assistant()), "orphan-tool-message", "a `tool` message answers no earlier call"),
+    (with_tools(assistant("x", tool_calls=[])), "bad-tool-call", "`tool_calls` is there without a call"),
+    (rows(user(), assistant(weight=0)), "bad-weight", "every answer has the weight 0, so there is nothing to learn"),
+    (rows(user(), assistant(), user(), assistant(weight=0)), "bad-weight", "the last answer has the weight 0"),
+    (rows(user(None), assistant()), "empty-content", "a message by `user` has no `content`"),
+    (rows(user(" "), assistant()), "empty-content", "the `content` of a message by `user` is empty"),
+    (rows(user({}), assistant()), "empty-content", "the `content` of a message by `user` is neither a text nor a list of parts"),
+]
+
+
+@pytest.mark.parametrize(("row", "code", "sentence"), SENTENCES, ids=[case[2] for case in SENTENCES])
+def test_a_sentence_says_what_is_wrong(row, code, sentence):
+    """One rule has several sentences, and the one that fits is said."""
+    assert said(row, Setting())[code] == sentence
+
+
 @pytest.mark.parametrize(("row", "form"), [(GOOD, "chat"), (GOOD_TOOLS, "chat"), (GOOD_IMAGE, "chat"), (pair(), "preference")])
 def test_good_rows_break_no_rule(row, form):
     """Rows as the documentation shows them pass without a word."""
