@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from ftspec.cli import _console
@@ -23,16 +22,9 @@ def state_options(command: Callable[..., Any]) -> Any:
 
 def backend(project: Project) -> JsonlState:
     """Return the project's state; the spec is read only where it could say where that is."""
-    from ftspec.diagnostics import FtspecError
-    from ftspec.pipeline.planning import load, state_of
+    from ftspec.pipeline.planning import recorded_in
 
-    if project.state_option is not None or os.environ.get("FTSPEC_STATE") or not project.files:
-        return state_of(project)
-    try:
-        return state_of(project, load(project).spec)
-    except FtspecError as error:
-        error.help = "the spec may say where state is; solve its problems, or name the folder: `--state DIR`"
-        raise
+    return recorded_in(project)
 
 
 def read(state: JsonlState) -> State:

@@ -74,6 +74,12 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     wanted: Wanted
     diagnostics: tuple[Diagnostic, ...] = ()
 
+    def __repr__(self) -> str:
+        """Return the plan as `ftspec plan` shows it."""
+        from ftspec.render.text import to_text
+
+        return to_text(self.plan)
+
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What is wanted, with keys: a spec whose datasets have been read."""
@@ -229,6 +235,19 @@ def state_of(project: Project, spec: Spec | None = None) -> JsonlState:
 
     folder = project.state_folder(spec.state_dir if spec else None)
     return JsonlState(folder, name=project.relative(folder))
+
+
+def recorded_in(project: Project) -> JsonlState:
+    """Return the state backend of a project that needs no spec; one is read where it could say where that is (`FtspecError`)."""
+    import os
+
+    if project.state_option is not None or os.environ.get("FTSPEC_STATE") or not project.files:
+        return state_of(project)
+    try:
+        return state_of(project, load(project).spec)
+    except FtspecError as error:
+        error.help = "the spec may say where state is; solve its problems, or name the folder: `--state DIR`"
+        raise
 
 
 def make_plan(

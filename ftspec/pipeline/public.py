@@ -12,16 +12,17 @@ ftspec.models(base_model="sandbox-small").to_pandas()
 
 Every function takes `root` (default: the current folder). Problems are raised as
 `ftspec.FtspecError` with `message`, `help`, `diagnostics` and the `exit_code` that the command
-line would leave with. `models`, `model` and `model_list` read state and lockfile only: they
-need no spec, no key and no network.
+line would leave with; a traceback shows them all. `models`, `model` and `model_list` read state and
+lockfile only: they need no spec (one may say where state is), no key and no network.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, overload
 
 from ftspec.diagnostics import FtspecError
 from ftspec.pipeline.applying import Applied, ApplyRequest
@@ -45,6 +46,30 @@ class NotApproved(FtspecError):
     exit_code = 7
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _explained(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a traceback of an `FtspecError` show what the command line would: problems with their places, and the way out."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except FtspecError as error:
+            from ftspec.render.diagnostics import to_text
+
+            if error.diagnostics:
+                error.add_note(to_text(error.diagnostics))
+            if error.help:
+                error.add_note(f"help: {error.help}")
+            raise
+
+    return call
+
+
+@_explained
 def load(files: Files = (), *, root: str | PathLike[str] = ".", variables: Mapping[str, str] | None = None) -> Loaded:
     """Load spec files (default: `ftspec.yaml`, then `specs/*.yaml`). Raises `FtspecError` with all diagnostics."""
     from ftspec.pipeline.planning import load as load_project
@@ -52,6 +77,7 @@ def load(files: Files = (), *, root: str | PathLike[str] = ".", variables: Mappi
     return load_project(_project(files, root, variables))
 
 
+@_explained
 def plan(
     files: Files = (), *, root: str | PathLike[str] = ".", variables: Mapping[str, str] | None = None, options: PlanOptions | None = None
 ) -> Planned:
@@ -61,6 +87,7 @@ def plan(
     return make_plan(_project(files, root, variables), options)
 
 
+@_explained
 def apply(
     files: Files = (),
     *,
@@ -125,6 +152,7 @@ class ModelTable(Sequence["TrainedModel"]):
         return pd.DataFrame([row.flat() for row in self._rows])
 
 
+@_explained
 def models(files: Files = (), *, root: str | PathLike[str] = ".", history: bool = False, **where: Any) -> ModelTable:
     """Return the trained models that fit `where`: any setting, axis or tag (`base_model=`, `seed=`, `suffix=`)."""
     from ftspec.state.trained import models as trained
@@ -133,6 +161,7 @@ def models(files: Files = (), *, root: str | PathLike[str] = ".", history: bool 
     return ModelTable(trained(state, lock, history=history, where={name: str(value) for name, value in where.items()}))
 
 
+@_explained
 def model(address: str, files: Files = (), *, root: str | PathLike[str] = ".") -> str:
     """Return the name of the model of an address (`"triage/seed=1"`, or `"triage"` where it has one). Raises `FtspecError`."""
     from ftspec.state.trained import model as trained
@@ -153,11 +182,11 @@ def _project(files: Files, root: str | PathLike[str], variables: Mapping[str, st
 
 def _recorded(files: Files, root: str | PathLike[str]) -> tuple[State, Lock | None]:
     from ftspec.diagnostics import has_errors
-    from ftspec.pipeline.planning import InvalidSpec, state_of
+    from ftspec.pipeline.planning import InvalidSpec, recorded_in
     from ftspec.state.lockfile import read
 
     project = _project(files, root, need_spec=False)
-    state, problems = state_of(project).read()
+    state, problems = recorded_in(project).read()
     lock, more = read(project.lockfile)
     if has_errors([*problems, *more]):
         raise InvalidSpec([*problems, *more])
