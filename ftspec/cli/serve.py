@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ from ftspec.diagnostics import FtspecError
 
 if TYPE_CHECKING:
     from ftspec.experiment import EngineEntry
+
+
+log = logging.getLogger("ftspec.server")
 
 
 class Unlocked(FtspecError):
@@ -86,7 +90,8 @@ def command(  # noqa: PLR0913 click passes one a flag
     api_keys = _keys(api_key_env, key_file, no_auth=no_auth, loopback=is_loopback(host))
     listener = listen(host, port)
     if not is_loopback(host):
-        _console.warn("plain HTTP: keys and data travel unencrypted unless a TLS proxy stands in front")
+        warning = "plain HTTP: keys and data travel unencrypted unless a TLS proxy stands in front"
+        log.warning(warning) if log_json else _console.warn(warning)
     app = engine_app(
         entry,
         root,
@@ -100,7 +105,10 @@ def command(  # noqa: PLR0913 click passes one a flag
     kind = ", a toy learner," if entry.type == "sandbox" else ""
 
     def ready() -> None:
-        _console.talk(f"Serving the {engine} engine{kind} from `{root}`. Ctrl-C stops.")
+        if log_json:
+            log.info("serving", extra={"facts": {"engine": engine, "root": str(root), "url": base_url(listener)}})
+        else:
+            _console.talk(f"Serving the {engine} engine{kind} from `{root}`. Ctrl-C stops.")
         _console.out(base_url(listener))
 
     serve(app, listener, ready=ready)

@@ -117,10 +117,9 @@ class JsonLines(logging.Formatter):
 
 
 def log_json() -> None:
-    """Write what the server logs to stderr as JSON lines."""
+    """Write what the server logs, and what goes wrong in the libraries below it, to stderr as JSON lines."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
-    logger = logging.getLogger("ftspec.server")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
+    logging.getLogger().addHandler(handler)
+    logging.getLogger("ftspec.server").setLevel(logging.INFO)
+    logging.captureWarnings(True)  # noqa: FBT003 the standard library's signature

@@ -79,6 +79,22 @@ def test_it_prints_its_address_answers_with_the_key_and_ends_orderly(serving):
     assert serving("--no-auth").stop(signal.SIGINT)[0] == 0
 
 
+def test_its_log_is_json_from_the_first_line_to_the_last(serving):
+    """With `--log-json` stderr holds JSON objects only, also about what is no HTTP."""
+    served = serving("--no-auth", "--log-json")
+    port = int(served.base_url.split(":")[2].partition("/")[0])
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"this is no HTTP\r\n\r\n")
+        assert b"400" in client.recv(100)
+    served.get("/healthz")
+    code, said = served.stop()
+    assert code == 0
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert (lines[0]["event"], lines[0]["engine"], lines[0]["url"]) == ("serving", "sandbox", served.base_url)
+    assert [line["level"] for line in lines[1:]] == ["warning", "info"]
+    assert lines[-1]["route"] == "/healthz"
+
+
 def test_an_unfinished_job_goes_on_at_the_next_start_without_being_asked(serving, tmp_path, rows):
     """SIGTERM stops training at a step; the next start takes the job up by itself."""
     served = serving("--no-auth")
