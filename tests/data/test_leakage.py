@@ -126,6 +126,19 @@ def test_an_eval_that_asks_from_fields_of_its_own_is_compared(folder, question):
     assert [one.code for one in compare(parts[0], parts[1:], folder.place())] == ["near-duplicate"]
 
 
+@pytest.mark.parametrize(("text", "found"), [("two words", True), ("delivery", True), ("invoice", False), ("A/B", False)])
+def test_labels_of_an_eval_are_not_taken_for_questions(folder, text, found):
+    """A text of two words, or of eight letters, may be what is asked; what is shorter is a label or a name."""
+    assert bool(compared(folder, [row(text, "x")], [{"question": "Is it late?", "other": text.upper()}])) == found
+
+
+@pytest.mark.parametrize(("words", "found"), [(7, False), (8, True)])
+def test_items_of_eight_words_can_be_near_duplicates(folder, words, found):
+    """With fewer there are too few n-grams to tell."""
+    asked = " ".join(WORDS[: words - 1])
+    assert bool(compared(folder, [row(asked, "x")], [row(asked.replace(WORDS[0], "other"), "x")])) == found
+
+
 def test_signs_alone_are_no_prompt(folder):
     """Two rows that ask with signs only have nothing in common."""
     assert compared(folder, [row("?!", "a")], [row("...", "a")]) == {}
