@@ -99,8 +99,15 @@ class Scripted(BaseHTTPRequestHandler):
         status, kind, body = self.server.says
         self.send_response(status)
         self.send_header("content-type", kind)
+        self.send_header("location", "/elsewhere")
         self.end_headers()
         self.wfile.write(body)
+
+    def do_GET(self):
+        """Be where a redirect leads."""
+        self.server.asked.append((self.path, dict(self.headers)))
+        self.send_response(200)
+        self.end_headers()
 
 
 @pytest.fixture
@@ -196,6 +203,7 @@ def test_refusals_are_passed_on_and_mishaps_are_ours(proxied, scripted, status, 
     assert (answer.status, answer.error["code"]) == (ours, code)
     assert f"refused ({status})" in answer.error["message"]
     assert "\x1b" not in answer.error["message"]
+    assert len(scripted.asked) == 1
 
 
 def test_it_is_asked_without_a_key_and_for_counts(proxied, scripted, monkeypatch):
