@@ -53,6 +53,11 @@ class Batch:
         """Return the canonical bytes of each row; texts have LF as an escape."""
         return self.canonical.split(b"\n")[:-1]
 
+    def of_part(self, part: str) -> tuple[int, bytes]:
+        """Return how many rows a part of a split has, and their canonical bytes."""
+        mine = [one for one, dealt in zip(self.each(), self.parts, strict=True) if dealt == part]
+        return len(mine), b"\n".join([*mine, b""])
+
     @cached_property
     def pictured(self) -> bool:
         """Whether a row may hold an image."""

@@ -85,16 +85,20 @@ def open_rows(
 
     Raises `FtspecError` where the file, or a row of it, cannot be read.
     """
+    for _, rows in _stretches(dataset, ref, Place(root=root, data_roots=data_roots, datasets=datasets or {})):
+        yield from rows.splitlines(keepends=True)
+
+
+def _stretches(dataset: DesiredDataset, ref: str, place: Place) -> Iterator[tuple[int, bytes]]:
+    """Yield rows as `open_rows` does, many in one piece, with their number."""
     from ftspec.data.onepass import as_diagnostic
     from ftspec.data.source import Source
 
     part = part_of(dataset, ref)
     try:
-        source = Source(dataset, Place(root=root, data_roots=data_roots, datasets=datasets or {}))
+        source = Source(dataset, place)
         for batch in source.rows(source.unchecked()):
-            for row in batch:
-                if not part or row.part == part:
-                    yield row.canonical + b"\n"
+            yield batch.of_part(part) if part else (len(batch), batch.canonical)
     except BadFile as problem:
         diagnostic = as_diagnostic(dataset, problem)
         raise FtspecError(f"dataset `{ref}` cannot be read", diagnostics=[diagnostic]) from problem
@@ -126,11 +130,11 @@ def materialise(
     with tempfile.NamedTemporaryFile(dir=into, prefix=f"{ref}.", suffix=".part", delete=False) as out:
         target = Path(out.name)
         try:
-            for line in open_rows(dataset, ref, root=root, data_roots=data_roots, datasets=datasets):
-                hashed.update(line)
-                rows += 1
-                size += len(line)
-                out.write(line)
+            for number, stretch in _stretches(dataset, ref, Place(root=root, data_roots=data_roots, datasets=datasets or {})):
+                hashed.update(stretch)
+                rows += number
+                size += len(stretch)
+                out.write(stretch)
         except BaseException:
             target.unlink(missing_ok=True)
             raise

@@ -113,8 +113,7 @@ class Tally:
         """Count rows."""
         self._measure("", len(batch), batch.canonical)
         for part in self._parts:
-            mine = [one for one, dealt in zip(batch.each(), batch.parts, strict=True) if dealt == part]
-            self._measure(part, len(mine), b"\n".join([*mine, b""]))
+            self._measure(part, *batch.of_part(part))
         if self._counter is not None or self._order.statistics:
             for value, part in zip(batch.values, batch.parts, strict=True):
                 self._look(value, part, batch)
