@@ -174,10 +174,9 @@ def _finish(planned: Planned, result: ApplyResult, writer: StateWriter) -> Appli
     if result.state_error is None and should_compact(folder):
         try:
             writer.compact()
-        except OSError as error:
-            notes.append(
-                f"state could not be compacted: {error.strerror}; nothing of it is missing, and `ftspec state compact` tries again"
-            )
+        except (OSError, FtspecError) as error:
+            why = error.message if isinstance(error, FtspecError) else error.strerror
+            notes.append(f"state could not be compacted: {why}; nothing of it is missing, and `ftspec state compact` tries again")
     state = writer.read()
     lockfile = None
     try:

@@ -222,6 +222,7 @@ class JsonlWriter:
         self._clock = clock
         self._bits = bits
         self._log: int | None = None
+        self._lock = disk.identity_at(path / LOCK)
         self._segment: int | None = None
         self._segment_name = ""
         self._lines: list[bytes] = []
@@ -280,10 +281,11 @@ class JsonlWriter:
     @without_collection()
     def compact(self) -> None:
         """Fold all segments into the base files, and remove them when those are durable."""
-        with suppress(StateReplaced):  # said below
+        try:
             self._rewrite_if_removed()
+        except StateReplaced as problem:
+            raise FtspecError(f"`{printable(self._name)}` was replaced while it was written", help="run the command again") from problem
         self._close_segment()
-        self._same_folder()
         loaded = self._load()
         for name, kind in BASE_FILES.items():
             self._replace(name, loaded.ledger.shelves[kind.name].base_lines(), loaded)
@@ -355,14 +357,19 @@ class JsonlWriter:
     def _rewrite_if_removed(self) -> None:
         """Write the segment again if it was removed meanwhile: commands wait for hours, and somebody says `git stash -u` or `git clean`.
 
-        `StateReplaced`: the folder is another one now, where the lock is not ours; the segment is in it all the same.
+        `StateReplaced`: the lock is not ours any more, or the folder is another one; the segment is in it all the same.
         """
-        if self._segment is None or self._disk.identity_at(self._path / LOG / self._segment_name) == self._disk.identity(self._segment):
-            return
+        if self._segment is not None and self._disk.identity_at(self._path / LOG / self._segment_name) != self._disk.identity(
+            self._segment
+        ):
+            self._rewrite()
+        if self._disk.identity_at(self._path / LOCK) != self._lock:
+            raise StateReplaced(errno.ESTALE, "its folder, or the lock in it, was replaced while it was written")
+
+    def _rewrite(self) -> None:
         assert self._log is not None  # noqa: S101 there is a segment in it
         self._close_segment()
         self._disk.make_folder(self._path)
-        ours = self._disk.identity_at(self._path) == self._disk.identity(self._folder)
         folder = self._disk.open_folder(self._path)
         try:
             self._disk.make_folder(Path(LOG), inside=folder)
@@ -375,9 +382,6 @@ class JsonlWriter:
         name = self._free_name(timestamp(self._clock()).translate(_PLAIN))
         replace(self._disk, self._log, name, b"".join(self._lines), temporary=self._temporary(name))
         self._disk.sync(self._log)
-        self._ledger = None
-        if not ours:
-            raise StateReplaced(errno.ESTALE, "its folder was replaced while it was written")
 
     def _close_segment(self) -> None:
         if self._segment is not None:
@@ -400,12 +404,3 @@ class JsonlWriter:
 
     def _temporary(self, name: str) -> str:
         return f".{name}-{self._bits(32):08x}{TEMPORARY}"
-
-    def _same_folder(self) -> None:
-        """Stop if the folder was replaced: what is renamed now would not be seen."""
-        again = self._disk.open_folder(self._path)
-        try:
-            if self._disk.identity(again) != self._disk.identity(self._folder):
-                raise FtspecError(f"`{printable(self._name)}` was replaced while it was written", help="run the command again")
-        finally:
-            self._disk.close(again)

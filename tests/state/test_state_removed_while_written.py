@@ -74,10 +74,24 @@ def test_a_folder_that_was_replaced_gets_what_was_recorded_and_nothing_more_is_b
     with JsonlState(folder).lock("apply") as writer:
         writer.append(job(1, status="intent"))
         replace(folder)
-        with pytest.raises(OSError, match="its folder was replaced while it was written"):
+        with pytest.raises(OSError, match="was replaced while it was written"):
             writer.append(job(2, status="intent"))
     there = {7: "intent"} if replace is renamed_and_made_anew else {}
     assert numbers(folder) == ({1: "intent", **there}, [])
+
+
+def test_without_its_lock_a_command_buys_nothing_more(tmp_path):
+    """Somebody removed the lock (`git clean -x`, a hand) and another command took a new one: who had the old one stops before its next intent."""
+    folder = tmp_path / "state"
+    with JsonlState(folder).lock("apply") as writer:
+        writer.append(job(1, status="intent"))
+        (folder / ".lock").unlink()
+        with JsonlState(folder).lock("apply") as other:
+            assert [record.in_doubt for record in other.read().jobs.values()] == [True]
+            with pytest.raises(OSError, match="the lock in it, was replaced"):
+                writer.append(job(2, status="intent"))
+            other.append(job(3, status="intent"))
+    assert numbers(folder) == ({1: "intent", 3: "intent"}, [])
 
 
 def test_a_folder_that_is_replaced_at_the_end_gets_what_was_recorded(tmp_path):
