@@ -214,11 +214,14 @@ class _Listener:
         self._size = 0
         self._reading = False
         self._response = response
-        for name, listening in self._ways().items():
-            setattr(response, name, functools.partial(listening, getattr(response, name)))
-
-    def _ways(self) -> dict[str, Callable[..., Any]]:
-        return {"iter_bytes": self._iter, "aiter_bytes": self._aiter, "close": self._close, "aclose": self._aclose}
+        ways: dict[str, Callable[..., Any]] = {
+            "iter_bytes": self._iter,
+            "aiter_bytes": self._aiter,
+            "close": self._close,
+            "aclose": self._aclose,
+        }
+        self._ways = {name: functools.partial(listening, getattr(response, name)) for name, listening in ways.items()}
+        vars(response).update(self._ways)
 
     def _iter(self, original: Callable[..., Iterator[bytes]], *args: Any, **kwargs: Any) -> Iterator[bytes]:
         chunks = iter(original(*args, **kwargs))
@@ -282,7 +285,7 @@ class _Listener:
                 self._tell()
         except Exception:  # noqa: BLE001 whatever it is, the caller reads on
             self._size = LONGEST + 1
-        if self._size > LONGEST:
+        if self._size > LONGEST and self._noted is not None:
             self._noted, self._heard = None, []
             writer.drop()
 
@@ -298,8 +301,10 @@ class _Listener:
     def _tell(self) -> None:
         noted, self._noted = self._noted, None
         with _unnoticed():
-            for name in self._ways():
-                vars(self._response).pop(name, None)
+            mine = vars(self._response)
+            for name, way in self._ways.items():
+                if mine.get(name) is way:
+                    del mine[name]
             if noted is not None:
                 writer.put(noted.with_answer(self._heard))
 

@@ -34,7 +34,7 @@ def completion(message):
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client(model_url):
     from openai import OpenAI
 

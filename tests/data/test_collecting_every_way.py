@@ -25,7 +25,7 @@ def rows(folder):
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client(model_url):
     from openai import OpenAI
 
@@ -366,10 +366,20 @@ def test_a_copied_client_collects_like_the_first(client, tmp_path):
     both = collect(collect(client, "calls", folder=tmp_path), "more", folder=tmp_path)
     copy.copy(both).responses.create(**ASK)
     both.copy(timeout=3).responses.create(**ASK)
-    assert len(rows(tmp_path)) == 2
-    assert len((tmp_path / "more.jsonl").read_text().splitlines()) == 2
+    assert final_of(both.responses.create(**ASK, stream=True)) == "Hello."
+    assert len(rows(tmp_path)) == 3
+    assert len((tmp_path / "more.jsonl").read_text().splitlines()) == 3
     assert {name: value for name, value in vars(client).items() if name in before} == before
     assert "post" not in vars(client)
+
+
+def test_a_response_that_was_read_is_as_the_sdk_made_it(client, tmp_path):
+    """Nothing of the listening stays on the response, so what is done with it later is not changed."""
+    stream = collect(client, "calls", folder=tmp_path).responses.create(**ASK, stream=True)
+    plain = client.responses.create(**ASK, stream=True)
+    for one in (stream, plain):
+        list(one)
+    assert vars(stream.response).keys() == vars(plain.response).keys()
 
 
 def test_a_client_that_was_used_before_is_collected(client, tmp_path):
