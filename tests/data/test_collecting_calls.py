@@ -17,6 +17,8 @@ from ftspec.data import collect_rows, collect_writer
 from ftspec.data.collect import collect, collected, collected_datasets, flush
 from ftspec.data.collect_writer import Noted, Wish, Writer
 from ftspec.data.digest import digest
+from ftspec.data.importers import all_importers
+from ftspec.data.importers.where import all_of
 from ftspec.experiment import DesiredDataset
 
 ASKED = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
@@ -74,6 +76,17 @@ def test_a_collected_file_is_a_dataset(client, tmp_path):
     dataset = DesiredDataset(name="calls", path="calls.jsonl", transforms=({"type": "drop", "fields": ["metadata"]},))
     facts, problems = digest(dataset, root=tmp_path)
     assert (facts["calls"].rows, problems) == (12, [])
+
+
+def test_collected_calls_can_be_imported_by_what_is_known_of_them(client, tmp_path):
+    """Model, time and tags choose among collected rows; the import leaves the metadata behind and knows the teacher."""
+    ask(collect(client, "calls", folder=tmp_path, tags=["good"]))
+    ask(collect(client, "calls", folder=tmp_path, tags=["bad"]), "tools", tools=[TOOL])
+    found = list(all_importers()["chat"].read(rows(tmp_path)))
+    keep = all_of(["tag=good", "model=gpt-x", "time>=2026-01-01"])
+    assert [(call.row(), call.model) for call in found if keep(call)] == [
+        ({"messages": [*ASKED, {"role": "assistant", "content": "Hello."}]}, "gpt-x")
+    ]
 
 
 def test_the_given_client_is_not_touched(client, tmp_path):

@@ -21,6 +21,7 @@ def read(records: Iterable[Record]) -> Iterator[Call | Skipped]:
         if not messages or messages[-1]["role"] != "assistant":
             yield NO_ANSWER
             continue
+        about = mapping(record.get("metadata"))  # where `ftspec.collect` notes what it knows of a call
         parallel = record.get("parallel_tool_calls")
         score = record.get("score")
         yield call_or_skip(
@@ -29,12 +30,12 @@ def read(records: Iterable[Record]) -> Iterator[Call | Skipped]:
             tools=tools_of(record.get("tools")),
             functions=[dict(one) for one in objects(record.get("functions"))] or None,
             parallel_tool_calls=parallel if isinstance(parallel, bool) else None,
-            model=text_or_none(record.get("model")),
-            time=time_of(record.get("time") or record.get("created_at")),
-            id=text_or_none(record.get("id")),
-            tags=texts(record.get("tags")),
+            model=text_or_none(record.get("model")) or text_or_none(about.get("model")),
+            time=time_of(record.get("time") or record.get("created_at") or about.get("time")),
+            id=text_or_none(record.get("id")) or text_or_none(about.get("id")),
+            tags=texts(record.get("tags")) or texts(about.get("tags")),
             scores=numbers(record.get("scores")) | (numbers({"score": score}) if score is not None else {}),
-            metadata={**{key: value for key, value in record.items() if key not in _KNOWN}, **mapping(record.get("metadata"))},
+            metadata={**{key: value for key, value in record.items() if key not in _KNOWN}, **about},
             part=text_or_none(record.get("split")),
         )
 
