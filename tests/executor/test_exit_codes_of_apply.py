@@ -20,6 +20,8 @@ TWINS = DuplicateJob(key="k", address="a", engine="e", kept="ftjob-1")
         (ApplyResult(blocked={"b": "a"}), 0),
         (ApplyResult(failed=(FAILED,)), 1),
         (ApplyResult(launched=("a",), failed=(FAILED,), skipped={"b": "a"}), 1),
+        (ApplyResult(skipped={"a": "state has changed since the plan was made"}), 1),
+        (ApplyResult(running=("b",), skipped={"a": "state has changed since the plan was made"}), 4),
         (ApplyResult(launched=("a", "b"), succeeded=("b",), failed=(FAILED,)), 4),
         (ApplyResult(launched=("a", "b"), running=("b",), failed=(FAILED,)), 4),
         (ApplyResult(succeeded=("a",), failed=(FAILED,)), 4),

@@ -88,6 +88,19 @@ def test_a_file_of_our_name_with_other_bytes_is_not_adopted(bench):
     assert ready.sent
 
 
+@pytest.mark.parametrize("word", ["error", "deleted", "expired"])
+def test_a_file_of_ours_that_cannot_be_used_is_sent_again(bench, word):
+    """The right name and bytes, but the engine says that it is bad: no reason to give its jobs up."""
+    assert isinstance(ensure(bench), FileReady)
+    (file,) = bench.account.files.values()
+    file.word = word
+    bench.store.lines.clear()
+    ready = ensure(bench)
+    assert isinstance(ready, FileReady)
+    assert ready.sent
+    assert ready.file_id != file.id
+
+
 @pytest.mark.parametrize("fate", ["not_sent", "lost_request", "lost_answer"])
 def test_an_upload_that_went_wrong_is_looked_for_and_sent_again(bench, fate):
     """A lost answer is found by name, a lost request is repeated: either way one usable file."""

@@ -1,11 +1,19 @@
 """A person's word: this job on the engine is that one of ours; that launch never became one."""
 
+import copy
+
 import pytest
 
 from ftspec.diagnostics import FtspecError
+from ftspec.engines.base import ObservedJob
+from ftspec.executor.clock import rfc3339
 from ftspec.executor.doubt import import_job, mark_absent, settle
+from ftspec.executor.lane import verdict_facts
+from ftspec.executor.lookup import Absent
+from ftspec.executor.matching import Match, OpenIntent
 from ftspec.executor.result import ApplyOptions
 from ftspec.record import JobStatus, Origin
+from ftspec.state.base import JobFact
 from ftspec.state.memory import MemoryState
 from ftspec.testing.account import Rules, Weather
 from ftspec.testing.bench import Bench, BrokenDisk
@@ -157,6 +165,62 @@ def test_settling_names_the_candidates_that_it_did_not_take():
     bench.execute()
     (job_id,) = bench.account.jobs
     assert settled(bench).in_doubt[0].error.message == f"jobs that could be it exist, and nothing tells which: {job_id}"
+
+
+def test_settling_takes_no_job_that_was_reported_as_a_duplicate():
+    """On an engine without labels, the second job of another key fits a lost launch: it is known, and is left alone."""
+    bench = Bench(rules=Rules(metadata=False), wish=Wish(seeds=2))
+    bench.fates += ["fine", "lost_request"]
+    bench.execute(options=ApplyOptions(settle_window=0.0))
+    open_one = next(record for record in bench.state.jobs.values() if record.in_doubt)
+    other = next(record for record in bench.state.jobs.values() if not record.in_doubt)
+    twin = copy.deepcopy(bench.account.jobs[other.last.engine_job_id])
+    twin.id, twin.created, twin.body = "ftjob-twin", twin.created + 5, dict(open_one.last.requested)
+    bench.account.jobs[twin.id] = twin
+    with MemoryState(bench.store).lock("other") as writer:
+        at = rfc3339(bench.sim.world.now)
+        writer.append(JobFact(key=other.key, attempt=1, at=at, values={"status": "launched", "engine_job_id": twin.id, "created_at": at}))
+    assert next(record for record in bench.state.jobs.values() if record.key == other.key).duplicates == (twin.id,)
+    answer = settled(bench)
+    assert answer.adopted == ()
+    assert [one.address for one in answer.in_doubt] == [open_one.address]
+
+
+def test_settling_asks_nobody_about_a_launch_that_was_forgotten():
+    """Who forgets a record wants to hear of it no more."""
+    bench = doubtful()
+    (record,) = bench.state.jobs.values()
+    with MemoryState(bench.store).lock("state rm") as writer:
+        writer.append(JobFact(key=record.key, at=rfc3339(bench.sim.world.now), job={"forgotten": True}))
+    for job in bench.account.jobs.values():
+        job.shown = 0.0
+    answer = settled(bench)
+    assert (answer.adopted, answer.in_doubt) == ((), ())
+
+
+LAUNCHES = ((1, "run-a"), (1, "run-b"))
+
+
+@pytest.mark.parametrize(
+    ("extra", "unique", "answered"), [((), False, ["run-a"]), (("j2",), False, ["run-a", "run-b"]), ((), True, ["run-a", "run-b"])]
+)
+def test_one_job_answers_one_launch_unless_keys_are_unique(extra, unique, answered):
+    """Two clones sent the same launch: the second may be a second job, except where the engine would have refused to make one."""
+
+    def job(name):
+        return ObservedJob(id=name, status=JobStatus.QUEUED, raw_status="queued", base_model="m", created_at=1)
+
+    intent = OpenIntent(key="k", address="a", attempt=1, requested={"model": "m"}, intent_at=rfc3339(0), launches=LAUNCHES)
+    facts = verdict_facts(intent, Match(job=job("j1"), extra=tuple(map(job, extra))), at=5.0, unique=unique)
+    assert [fact.values["launch"] for fact in facts if "launch" in fact.values] == answered
+    assert [fact.values["engine_job_id"] for fact in facts if fact.values.get("engine_job_id")] == ["j1", *extra]
+
+
+def test_absence_closes_every_launch_of_its_key():
+    """A person's word, or a complete list where keys are unique, is about all of them."""
+    intent = OpenIntent(key="k", address="a", attempt=1, requested={"model": "m"}, intent_at=rfc3339(0), launches=LAUNCHES)
+    facts = verdict_facts(intent, Absent(why="said so"), at=5.0)
+    assert [(fact.values["launch"], fact.values["status"]) for fact in facts] == [("run-a", "absent"), ("run-b", "absent")]
 
 
 def test_settling_on_a_full_disk_says_so():

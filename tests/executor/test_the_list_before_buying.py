@@ -71,6 +71,7 @@ def test_a_job_under_our_key_that_state_does_not_know_is_ours(shared):
     assert found is not None
     assert found.id == first
     assert one.already(key(shared), 1) is None
+    assert looked(shared, census(shared)).already(key(shared), 2) is None  # whoever buys a second one knows of a first
 
 
 @pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.CANCELLED])
@@ -147,26 +148,28 @@ def test_a_list_grows_old_by_either_clock(shared, wall, steady, due):
     assert one.due == due
 
 
-def test_the_list_is_seen_anew_before_a_purchase_that_comes_late(shared):
-    """An apply that waited for a slot buys nothing that somebody else bought meanwhile."""
-    bench = Bench(rules=Rules(), wish=dataclasses.replace(shared.sim.scenario.wish, seeds=2))
+@pytest.mark.parametrize("held_back", ["by its parent", "by a limit"])
+def test_the_list_is_seen_anew_before_a_purchase_that_comes_late(shared, held_back):
+    """An apply that waited for a parent or a slot buys nothing that somebody else bought meanwhile."""
+    more = {"children": 1} if held_back == "by its parent" else {"seeds": 2}
+    bench = Bench(rules=Rules(), wish=changed(shared.sim.scenario.wish, **more))
     bench.account.training = (500.0, 600.0)
     entry = bench.wanted.spec.engines["sim"]
-    spec = changed(bench.wanted.spec, engines={"sim": changed(entry, limits=Limits(max_running=1))})
+    limits = Limits(max_running=1) if held_back == "by a limit" else Limits()
+    spec = changed(bench.wanted.spec, engines={"sim": changed(entry, limits=limits)})
+    plan = bench.plan()
+    *_, later = (action for action in plan.actions if isinstance(action, LaunchJob))
 
     def other_clone() -> None:
-        """Buy the second job: it is not in the list that the first one looked at."""
-        second = next(a for a in plan.actions if isinstance(a, LaunchJob) and a.job.address == "grid/seed=2")
-        first = next(job for job in bench.account.jobs.values())
-        twin = copy.deepcopy(first)
+        """Buy the later job: it is not in the list that was looked at first."""
+        twin = copy.deepcopy(next(iter(bench.account.jobs.values())))
         twin.id, twin.created = "ftjob-elsewhere", bench.sim.world.now
-        twin.body = {**twin.body, "metadata": {**twin.body["metadata"], "ftspec_key": second.key}}
+        twin.body = {**twin.body, "metadata": {**twin.body["metadata"], "ftspec_key": later.key}}
         bench.account.jobs[twin.id] = twin
 
-    plan = bench.plan()
     bench.sim.world.at(bench.sim.world.now + 100, other_clone)
     result = bench.execute(plan, spec=spec)
-    assert result.adopted == ("grid/seed=2",)
+    assert result.adopted == (later.job.address,)
     assert len(bench.account.posts) == 1
 
 
@@ -196,4 +199,3 @@ def test_a_job_that_was_tried_again_elsewhere_is_adopted_by_who_tries_it_again(s
     assert result.adopted == ("grid/seed=1",)
     assert result.duplicates == ()
     assert sorted(job.nth for job in shared.account.jobs.values()) == [1, 2]
-    assert looked(shared, census(shared)).already(keep.key, 3) is None
