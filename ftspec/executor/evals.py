@@ -88,6 +88,6 @@ async def _attempted(work: Awaitable[RecordedEval]) -> RecordedEval | JobError:
     except EngineError as error:
         return facts.error_of(error)
     except FtspecError as error:
-        return JobError(code="eval", message=error.message)
+        return JobError(code="eval", message=error.message + (f"; {error.help}" if error.help else ""))
     except OSError as error:
         return JobError(code="eval", message=f"its results could not be written: {error.strerror or error}")

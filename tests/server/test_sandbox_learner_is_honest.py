@@ -73,9 +73,12 @@ def test_a_rate_can_be_too_small_and_too_large(figures):
     assert huge > 3 * good
 
 
-def test_a_rate_that_makes_numbers_overflow_fails_the_job(caller, rows):
-    """A loss that is no number any more ends the job with that reason, not with a model of rubbish."""
-    job = caller.create(training_file=caller.upload(rows(12, seed=1)), hyperparameters={"learning_rate_multiplier": 1e30})
+@pytest.mark.parametrize("validated", [False, True])
+def test_a_rate_that_makes_numbers_overflow_fails_the_job(caller, rows, validated):
+    """A loss that is no number any more ends the job with that reason, not with a model of rubbish, nor with warnings on the screen."""
+    files = {"training_file": caller.upload(rows(12, seed=1))}
+    files |= {"validation_file": caller.upload(rows(12, seed=2))} if validated else {}
+    job = caller.create(**files, hyperparameters={"learning_rate_multiplier": 1e30})
     error = caller.finished(job["id"], status="failed")["error"]
     assert (error["code"], error["param"]) == ("training_diverged", "hyperparameters.learning_rate_multiplier")
 

@@ -165,10 +165,10 @@ class Attempt:
             self._tick()
             figures = self._learn(objective, batch, rate=rate * (1 - (step - 1) / total))
             if step % every == 0 or step == total:
-                figures |= objective.validate(step=step)
+                figures |= _validated(objective, step=step)
             epoch_ends = step % per_epoch == 0
             if epoch_ends or step % self._settings.get("eval_interval", per_epoch) == 0:
-                figures |= objective.validate(step=None)
+                figures |= _validated(objective, step=None)
             _check_finite(figures)
             table.add(step, figures)
             if step % every == 0 or epoch_ends:
@@ -224,6 +224,11 @@ _SPOKEN = (
     ("valid_loss", "validation loss"),
     ("train_mean_reward", "mean reward"),
 )
+
+
+def _validated(objective: Objective, *, step: int | None) -> dict[str, float]:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return objective.validate(step=step)
 
 
 def _check_finite(figures: Mapping[str, float]) -> None:
