@@ -247,6 +247,10 @@ def test_a_base_of_the_hub_is_looked_at_where_its_client_keeps_it(base, planned,
     snapshot = root / inside / "models--o--n" / "snapshots" / revision
     snapshot.parent.mkdir(parents=True)
     base("small", STRICT, weights=False).rename(snapshot)
+    (blobs := snapshot.parents[1] / "blobs").mkdir()
+    for path in list(snapshot.iterdir()):
+        path.rename(blobs / path.name)
+        path.symlink_to(blobs / path.name)
     engine = f"models: {{small: {{repo: o/n, revision: {revision}}}}}"
     assert planned([[SYSTEM, ASK, ANSWER]], engine=engine)[1] == []
     (snapshot / "tokenizer_config.json").write_text("{}")
