@@ -373,6 +373,7 @@ def test_a_row_that_keeps_a_rule_is_not_told(example):
     assert example.code not in said(example.good, example.setting)
 
 
+ODD_TOOLS = [{"name": "weather"}, {"type": "function", "function": {"name": 7}}, {"function": "weather"}, "weather"]
 SENTENCE = "the quick brown fox jumps over it, slowly"
 OTHER_CASES = [
     ("not-a-label", rows(user(), assistant("I think that this is about shipping.")), Setting()),
@@ -380,6 +381,7 @@ OTHER_CASES = [
     ("target-in-prompt", rows(user(SENTENCE), user(SENTENCE)), Setting()),
     ("target-in-prompt", rows(user(SENTENCE), assistant(SENTENCE[:-1])), Setting()),
     ("unknown-key", GOOD | {"extra": 1}, REINFORCEMENT),
+    ("bad-tool-call", with_tools(calling({"id": "a", "type": "function", "function": {"name": "weather"}})), Setting()),
     ("last-not-assistant", rows(user()), REINFORCEMENT),
     ("bad-tools", with_tools(assistant(), tools=[named("get weather")]), Setting()),
 ]
@@ -398,6 +400,9 @@ SENTENCES = [
     (with_tools(calling(call()), answer(), answer(), assistant()), "orphan-tool-message", "two `tool` messages answer one call"),
     (with_tools(answer(), assistant()), "orphan-tool-message", "a `tool` message answers no earlier call"),
     (with_tools(assistant("x", tool_calls=[])), "bad-tool-call", "`tool_calls` is there without a call"),
+    (with_tools(assistant(), tools=[{"type": "function"}]), "bad-tools", 'a tool is not `{"type": "function", "function": {...}}`'),
+    (with_tools(calling(call(name=7))), "bad-tool-call", "a tool call has no function `name`"),
+    (with_tools(calling(call()), tools=ODD_TOOLS), "undeclared-tool", "the called tool `weather` is not declared"),
     (rows(user(), assistant(weight=0)), "bad-weight", "every answer has the weight 0, so there is nothing to learn"),
     (rows(user(), assistant(), user(), assistant(weight=0)), "bad-weight", "the last answer has the weight 0"),
     (rows(user(None), assistant()), "empty-content", "a message by `user` has no `content`"),
