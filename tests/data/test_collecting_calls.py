@@ -45,7 +45,7 @@ def client(model_url):
 
 
 def rows(folder, name="calls"):
-    assert flush()
+    assert flush(60)
     path = folder / f"{name}.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
@@ -210,7 +210,7 @@ def test_trouble_is_counted_and_never_raised(client, tmp_path, trouble, monkeypa
             monkeypatch.setattr(collect_writer.os, "write", lambda descriptor, data, write=os.write: write(descriptor, data[:5]))
     before = collected().dropped
     assert ask(collect(client, "calls", **options)).choices[0].message.content == "Hello."
-    assert flush()
+    assert flush(60)
     assert collected().dropped == before + 1
     if trouble == "full disk":
         assert (tmp_path / "calls.jsonl").read_bytes() == b""
@@ -297,7 +297,7 @@ def test_a_forked_process_collects_its_own_calls_only(tmp_path):
         collect_writer.writer.put(note({"role": "assistant", "content": text}, wish))
 
     say("parent")
-    assert flush()
+    assert flush(60)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is what is tested
         child = os.fork()
@@ -311,7 +311,7 @@ def test_a_forked_process_collects_its_own_calls_only(tmp_path):
 
 def _write_and_leave(folder):
     wish = Wish(path=folder / "calls.jsonl", keep=lambda _row: time.sleep(0.01) or True)
-    for n in range(30):
+    for n in range(10):
         collect_writer.writer.put(note({"role": "assistant", "content": str(n)}, wish))
 
 
@@ -324,7 +324,7 @@ def test_a_worker_process_that_ends_has_written_its_calls(tmp_path):
         process.start()
     process.join(60)
     assert process.exitcode == 0
-    assert len((tmp_path / "calls.jsonl").read_text().splitlines()) == 30
+    assert len((tmp_path / "calls.jsonl").read_text().splitlines()) == 10
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -20,7 +20,7 @@ TOOL = {"type": "function", "name": "weather", "parameters": {"type": "object", 
 
 
 def rows(folder):
-    assert flush()
+    assert flush(60)
     path = folder / "calls.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
@@ -340,14 +340,15 @@ def test_a_task_that_is_cancelled_ends_as_ever(model_url, tmp_path):
     """Cancellation in the middle of a stream reaches the task, and the half answer is counted."""
     from openai import AsyncOpenAI
 
-    async def read_slowly(client):
+    async def read_slowly(client, begun):
         async for _ in await collect(client, "calls", folder=tmp_path).chat.completions.create(**STREAM):
+            begun.set()
             await asyncio.Event().wait()
 
     async def main():
         async with AsyncOpenAI(api_key="test", base_url=model_url, max_retries=0) as client:
-            task = asyncio.create_task(read_slowly(client))
-            await asyncio.sleep(0.2)
+            task = asyncio.create_task(read_slowly(client, begun := asyncio.Event()))
+            await begun.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
