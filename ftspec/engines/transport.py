@@ -157,6 +157,8 @@ class Wire:
             return error.response
         except openai.APIConnectionError as error:
             failure = _failure(error.__cause__ or error)
+        except http.InvalidURL as error:  # such as `after=` an id of 100,000 characters
+            failure = Unreachable(f"no address can be made of what was to be asked: {error}")
         raise failure
 
     def sdk(self) -> AsyncOpenAI:

@@ -94,7 +94,8 @@ def recorded_job(identity: Identity, cells: Cells, *, lenient: bool) -> Recorded
         return None
     scope = seen.about.get("scope") or _text(seen.about.get("preimage"), "scope")
     (key,) = identity
-    members = {"key": key, "address": key[:12], "engine": scope.partition("/")[0]} | seen.about | {"scope": scope}
+    engine = scope.partition("/")[0] if isinstance(scope, str) else ""  # a scope of another type is told below
+    members = {"key": key, "address": key[:12], "engine": engine} | seen.about | {"scope": scope}
     members["attempts"] = tuple(
         recorded_attempt({"number": number, "status": "intent"} | attempt, lenient=lenient) for number, attempt in seen.attempts.items()
     )
