@@ -11,7 +11,7 @@ No API key, header, prompt or completion is ever part of a record.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
@@ -195,7 +195,7 @@ class RecordedJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     @property
     def model(self) -> str | None:
         """The fine-tuned model of the newest attempt that has one."""
-        return next((a.model for a in reversed(self.attempts) if a.model), None)
+        return model_of(self.attempts)
 
     @property
     def replaced_models(self) -> frozenset[str]:
@@ -216,6 +216,11 @@ class RecordedJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     def doubtful(self) -> bool:
         """Whether any launch of it may or may not have become a job, be it beside the one that is shown."""
         return self.in_doubt or bool(self.open)
+
+
+def model_of(attempts: Sequence[Attempt]) -> str | None:
+    """Return the fine-tuned model of the newest attempt that has one."""
+    return next((one.model for one in reversed(attempts) if one.model), None)
 
 
 def purchases(records: Iterable[RecordedJob]) -> list[tuple[RecordedJob, Attempt]]:

@@ -87,7 +87,7 @@ def _keys(select: tuple[str, ...], state: State) -> set[str] | None:
 
 def _worth_asking(state: State, keys: set[str] | None, *, everything: bool) -> bool:
     records = [record for key, record in state.jobs.items() if keys is None or key in keys]
-    return any(everything or record.doubtful or (record.status.bought and not record.status.terminal) for record in records)
+    return any(everything or record.doubtful or ((status := record.status).bought and not status.terminal) for record in records)
 
 
 def _ask(loaded: Loaded, state: State, keys: set[str] | None, *, watch: bool, every: float, everything: bool) -> Asked:

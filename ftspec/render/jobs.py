@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftspec.address import axis_text, experiment_of, natural
 from ftspec.printable import printable
+from ftspec.record import JobStatus, model_of
 from ftspec.render.table import table
 from ftspec.render.words import count
 
@@ -50,16 +51,17 @@ def _group(name: str, lines: Sequence[JobLine], width: int, *, color: bool) -> s
     columns: dict[str, list[Any]] = {axis: [_value(line.axes.get(axis)) for line in lines] for axis in axes}
     if not axes and len(lines) > 1:
         columns["job"] = [line.address for line in lines]
-    statuses = [_status(line.record) for line in lines]
+    shown = [_shown(line.record) for line in lines]
+    statuses = [one.status for one in shown]
     if len(set(statuses)) > 1:
         columns["status"] = statuses
     if any(line.done for line in lines):
         columns["done"] = [line.done or None for line in lines]
     for title, names in (("loss", _TRAIN), ("reward", _REWARD), ("valid", _VALID)):
-        values = [_metric(line.record, names) for line in lines]
+        values = [_metric(one.metrics, names) for one in shown]
         if any(value is not None for value in values):
             columns[title] = [f"{value:.4f}" if value is not None else None for value in values]
-    models = [line.record.model if line.record is not None else None for line in lines]
+    models = [one.model for one in shown]
     if any(models):
         columns["model"] = _fitting(models, width - _used(columns))
     heading = f"{printable(name)}: {_tally(statuses)}"
@@ -82,20 +84,28 @@ def _tally(statuses: Sequence[str]) -> str:
     return f"{count(len(statuses), 'job')}, " + ", ".join(f"{number} {status}" for status, number in counts.items())
 
 
-def _status(record: RecordedJob | None) -> str:
+class _Shown(NamedTuple):
+    """What is shown of a record: the attempts of a loaded one are decoded whenever they are asked for, so once is enough."""
+
+    status: str
+    metrics: Mapping[str, float | None]
+    model: str | None
+
+
+def _shown(record: RecordedJob | None) -> _Shown:
     if record is None:
-        return "not launched"
-    if record.in_doubt:
-        return "in doubt"
-    return record.status.value
+        return _Shown("not launched", {}, None)
+    attempts = record.attempts
+    last = attempts[-1]
+    status = "in doubt" if last.status is JobStatus.INTENT else last.status.value
+    return _Shown(status, last.metrics, model_of(attempts))
 
 
 def _value(value: Any) -> Any:
     return value if value is None or isinstance(value, (int, float)) else axis_text(value)
 
 
-def _metric(record: RecordedJob | None, names: Sequence[str]) -> float | None:
-    metrics = record.last.metrics if record is not None else {}
+def _metric(metrics: Mapping[str, float | None], names: Sequence[str]) -> float | None:
     return next((value for name in names if (value := metrics.get(name)) is not None), None)
 
 

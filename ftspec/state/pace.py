@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from statistics import median
 from typing import Any
 
@@ -22,18 +23,24 @@ class Pace:
     """How long recorded jobs took."""
 
     def __init__(self, history: Iterable[RecordedJob]) -> None:
-        self._found: dict[tuple[str, object, object], list[float]] = {}
-        for record in history:
+        self._history = history
+
+    @cached_property
+    def _found(self) -> dict[tuple[str, object, object], list[float]]:
+        """Seconds for a token, by what is alike. Most questions are about jobs that have ended, and need none of it."""
+        found: dict[tuple[str, object, object], list[float]] = {}
+        for record in self._history:
             for attempt in record.attempts:
                 tokens = attempt.trained_tokens or attempt.estimated_tokens
                 began, ended = _moment(attempt.created_at), _moment(attempt.finished_at)
                 if attempt.status is JobStatus.SUCCEEDED and began and ended and tokens and tokens > 0:
                     like = _like(record.engine, record.preimage, attempt.base_model)
-                    self._found.setdefault(like, []).append(max((ended - began).total_seconds(), 0.0) / tokens)
+                    found.setdefault(like, []).append(max((ended - began).total_seconds(), 0.0) / tokens)
+        return found
 
     def seconds(self, *, engine: str, preimage: Mapping[str, Any], tokens: int | None, base_model: str | None = None) -> float | None:
         """Return how long a job should take from its launch on, `None` where nothing like it is recorded."""
-        paces = self._found.get(_like(engine, preimage, base_model))
+        paces = self._found.get(_like(engine, preimage, base_model)) if tokens else None
         return min(median(paces) * tokens, _LONGEST) if paces and tokens else None
 
     def finish(self, record: RecordedJob) -> str | None:
