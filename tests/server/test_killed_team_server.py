@@ -110,13 +110,17 @@ class TeamServer:
         return None
 
 
-def buy_and_wait(server, user):
-    """Buy jobs one after the other, each asked for until somebody says yes; then wait for all of them."""
+def upload(server, user):
+    """Upload ten rows until somebody says yes."""
     rows = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n' * 10
     form = [b"--x", b'content-disposition: form-data; name="purpose"', b"", b"fine-tune", b"--x"]
     form += [b'content-disposition: form-data; name="file"; filename="r.jsonl"', b"", rows, b"--x--", b""]
-    file = server.insist(user, "POST", "/files", b"\r\n".join(form), kind="multipart/form-data; boundary=x")["id"]
-    told = []
+    return server.insist(user, "POST", "/files", b"\r\n".join(form), kind="multipart/form-data; boundary=x")["id"]
+
+
+def buy_and_wait(server, user):
+    """Buy jobs one after the other, each asked for until somebody says yes; then wait for all of them."""
+    file, told = upload(server, user), []
     for number in range(JOBS):
         label = {"ftspec_key": f"{user}-{number}", "ftspec_attempt": "1"}
         body = {"model": "tiny", "training_file": file, "seed": number, "method": {"type": "supervised"}, "metadata": label}
@@ -162,3 +166,15 @@ def test_whoever_is_killed_nothing_is_lost_and_nothing_trains_twice(server):
     server.stop(signal.SIGTERM)
     assert server.process.returncode == 0
     assert not any(key in server.log.read_text() for key in KEYS.values())
+
+
+def test_jobs_go_on_while_nobody_asks(server):
+    """The second of two jobs gets the slot of the first without another request."""
+    body = {"model": "tiny", "training_file": upload(server, "ann"), "method": {"type": "supervised"}}
+    jobs = [server.ask("ann", "POST", "/fine_tuning/jobs", {**body, "seed": seed})["id"] for seed in (1, 2)]
+    results = [server.root / "runs" / job / "result.json" for job in jobs]
+    end = time.monotonic() + 120
+    while not all(path.exists() for path in results):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert [json.loads(path.read_text())["status"] for path in results] == ["succeeded", "succeeded"]

@@ -95,7 +95,7 @@ def test_a_repeated_purchase_is_no_new_job(calling, rows, tmp_path):
         assert caller.create(**body | {"metadata": {"ftspec_key": "l"}})["id"] != job["id"]
 
 
-SAMPLE = re.compile(r'([a-z_]+)(\{(?:[a-z]+="(?:[^"\\\\\n]|\\\\["\\\\n])*",?)+\})? -?[0-9.e+]+')
+SAMPLE = re.compile(r'([a-z_]+)(\{(?:[a-z]+="(?:[^"\\\n]|\\["\\n])*",?)+\})? -?[0-9.e+]+')
 
 
 def assert_prometheus_can_read(text):
@@ -133,6 +133,18 @@ def test_an_operator_sees_counts_and_no_names(calling, rows, tmp_path):
         assert job["id"] not in text
         assert_prometheus_can_read(text)
         assert "/metrics" not in calling(app, authorization=f"Bearer {next(iter(KEYS))}").get("/v1/models").content.decode()
+
+
+def test_odd_names_of_projects_stay_within_their_label(calling, tmp_path):
+    """Quotes and backslashes in a key file's project do not end a label early."""
+    odd = 'a"b\\c'
+    limits = Limits(requests={digest("key-of-the-odd-team-"): 1})
+    with engine_app(SANDBOX, tmp_path / "s", api_keys={"key-of-the-odd-team-": odd, **KEYS}, limits=limits, meter=Meter()) as app:
+        statuses = [calling(app, authorization="Bearer key-of-the-odd-team-").get("/v1/models").status for _ in range(2)]
+        text = calling(app, authorization="Bearer key-of-the-first-team").get("/metrics").content.decode()
+    assert statuses == [200, 429]
+    assert_prometheus_can_read(text)
+    assert 'ftspec_limited_total{project="a\\"b\\\\c"} 1' in text
 
 
 def test_a_request_is_one_line_of_json(calling, tmp_path):
