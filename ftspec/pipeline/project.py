@@ -115,6 +115,8 @@ def _spec_file(root: Path, name: Path) -> Path:
             f"`{printable(str(name))}` is outside the project's root",
             help=f"run in a folder that holds it, or name one: `-C {printable(str(path.parent))}`",
         )
+    if path.is_dir():
+        raise FtspecError(f"`{printable(str(name))}` is a folder", help=f"name its files, or run there: `-C {printable(str(name))}`")
     if not path.is_file():
         raise FtspecError(f"there is no file `{printable(str(name))}`")
     return path

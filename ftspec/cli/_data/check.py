@@ -237,6 +237,7 @@ def _leaks(chosen: Targets, facts: Mapping[str, DatasetFacts]) -> list[Diagnosti
     from ftspec.data.held_out import comparisons, spec_leaks
     from ftspec.data.leakage import BYTES_PER_BYTE
     from ftspec.data.uses import dataset_of
+    from ftspec.render.words import size_text
 
     assert chosen.spec is not None  # noqa: S101 the caller asked
     names = {dataset.name for dataset in chosen.datasets}
@@ -245,9 +246,9 @@ def _leaks(chosen: Targets, facts: Mapping[str, DatasetFacts]) -> list[Diagnosti
     spec = replace(spec, jobs=tuple(jobs))
     most = max((sum(facts[ref].bytes for ref in held if ref in facts) for held in comparisons(spec).values()), default=0)
     if most * BYTES_PER_BYTE > _MUCH:
-        need = size(most * BYTES_PER_BYTE)
+        need = size_text(most * BYTES_PER_BYTE)
         _console.talk(
-            f"The search for near duplicates of {size(most)} of held-out rows needs about {need} of memory; `--no-leakage` skips it."
+            f"The search for near duplicates of {size_text(most)} of held-out rows needs about {need} of memory; `--no-leakage` skips it."
         )
     with bar("leakage of rows") as progress:
         return spec_leaks(spec, chosen.where, progress=progress)
@@ -264,6 +265,7 @@ def _about(dataset: DesiredDataset, passed: Passed) -> str:
     from ftspec.data.tally import error_of
     from ftspec.data.tokens import counter
     from ftspec.printable import printable
+    from ftspec.render.words import size_text
 
     counts = passed.counts[""]
     if not counts.rows:
@@ -272,16 +274,9 @@ def _about(dataset: DesiredDataset, passed: Passed) -> str:
     tokens = f"about {counts.tokens:,} tokens (within {error:.0%})" if error else f"{counts.tokens:,} tokens"
     parts = ", ".join(f"{part} {passed.counts[part].rows:,}" for part in passed.order.parts)
     return (
-        f"{printable(dataset.name)}: {counts.rows:,} {'row' if counts.rows == 1 else 'rows'}, {passed.format}, {size(counts.bytes)}, {tokens}"
+        f"{printable(dataset.name)}: {counts.rows:,} {'row' if counts.rows == 1 else 'rows'}, {passed.format}, {size_text(counts.bytes)}, {tokens}"
         + (f" ({parts})" if parts else "")
     )
-
-
-def size(number: int) -> str:
-    """Return bytes as people write them."""
-    if number >= 1e9:
-        return f"{number / 1e9:.1f} GB"
-    return f"{number / 1e6:.1f} MB" if number >= 1e6 else f"{number / 1e3:.1f} kB"
 
 
 def _show(found: Sequence[Diagnostic], lines: Sequence[str], form: str) -> None:
