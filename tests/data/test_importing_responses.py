@@ -49,6 +49,10 @@ def response(*output, **more):
     }
 
 
+def lc(kind, content, **more):
+    return {"lc": 1, "type": "constructor", "id": ["langchain", "schema", "messages", kind], "kwargs": {"content": content, **more}}
+
+
 def read(name, *records):
     return list(all_importers()[name].read(records))
 
@@ -244,6 +248,30 @@ RECORDED = {
         [{"run_type": "llm", "inputs": {"input": [QUESTION], "instructions": "Be brief.", "tools": [FLAT]}, "outputs": response(MESSAGE)}],
         [BRIEF, QUESTION, ANSWER],
     ),
+    "langsmith, by LangChain": (
+        "langsmith",
+        [
+            {
+                "run_type": "llm",
+                "inputs": {"messages": [[lc("HumanMessage", QUESTION["content"])]]},
+                "outputs": {
+                    "generations": [
+                        [
+                            {
+                                "message": lc(
+                                    "AIMessage",
+                                    [REASONING, {"type": "text", "text": "Rainy.", "annotations": []}, CALL_ITEM],
+                                    tool_calls=[{"name": "weather", "args": {"city": "Paris"}, "id": "call_1"}],
+                                )
+                            }
+                        ]
+                    ]
+                },
+                "extra": {"invocation_params": {"tools": [FLAT]}},
+            }
+        ],
+        [QUESTION, {**ANSWER, "tool_calls": [CALL]}],
+    ),
     "langfuse": (
         "langfuse",
         [
@@ -304,3 +332,11 @@ def test_of_several_choices_the_first_is_the_answer():
     choices = [{"index": n, "finish_reason": "stop", "message": {"role": "assistant", "content": str(n)}} for n in (1, 0)]
     call = exchange({"messages": [QUESTION]}, {"object": "chat.completion", "choices": choices})
     assert call.answer["content"] == "0"
+
+
+def test_marks_on_parts_of_a_message_are_left_out():
+    """A cache mark belongs to a request, sources to an answer; what was said stays."""
+    given = {"role": "user", "content": [{"type": "text", "text": "Long.", "cache_control": {"type": "ephemeral"}}]}
+    answer = {"role": "assistant", "content": [{"type": "text", "text": "Yes."}]}
+    [call] = read("chat", {"messages": [given, answer]})
+    assert call.row()["messages"] == [{"role": "user", "content": "Long."}, answer]

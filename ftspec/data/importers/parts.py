@@ -30,10 +30,14 @@ class Said:
 
 
 def are_shown(parts: Sequence[Any]) -> bool:
-    """Return whether parts are those of the chat protocol already."""
+    """Return whether parts are those of the chat protocol already, without marks of a cache or of sources."""
     for part in parts:
         kind = text_or_none(part.get("type")) if isinstance(part, Mapping) else None
-        if kind not in SHOWN or (kind == "image_url" and not isinstance(part.get("image_url"), Mapping)):
+        if (
+            kind not in SHOWN
+            or not part.keys() <= {"type", kind}
+            or (kind == "image_url" and not isinstance(part.get("image_url"), Mapping))
+        ):
             return False
     return True
 
@@ -100,7 +104,7 @@ def _read(part: Mapping[str, Any], said: Said) -> None:
         case "refusal":
             said.content.append({"type": "refusal", "refusal": str(part.get("refusal", ""))})
         case "input_audio":
-            said.content.append(dict(part))
+            said.content.append({"type": "input_audio", "input_audio": part.get("input_audio")})
         case "image_url" | "input_image" | "image":
             said.content.append(_image(part))
         case "uri" | "blob" if part.get("modality") == "image":
@@ -109,6 +113,8 @@ def _read(part: Mapping[str, Any], said: Said) -> None:
             said.content.append(_file(part))
         case "tool_call" | "tool_use":
             said.calls.append(tool_call({**part, "type": "function"}))
+        case "function_call":
+            said.calls.append(tool_call({**part, "type": "function", "id": part.get("call_id") or part.get("id")}))
         case "tool_call_response":
             said.answers.append(tool_answer(part.get("id"), part.get("response", part.get("result"))))
         case "tool_result":
