@@ -32,6 +32,7 @@ _STATUSES: Mapping[str, JobStatus] = {
 }
 """Any other word (`paused`, `paused_by_policy`, ...) is a job that is not over."""
 
+_NUMBERS, _SCALARS = (int, float), (str, int, float)
 _MAX_ID = 512
 _LARGEST = 2**63
 _YEAR_10000 = 253_402_300_800
@@ -74,7 +75,7 @@ def job(value: Any, *, clean: Clean, now: float, owner: str | None = None, liste
         trained_tokens=_int(members.get("trained_tokens")),
         error=_error(members.get("error"), clean),
         result_files=_ids(members.get("result_files")),
-        metadata={name: str(text) for name, text in _mapping(members.get("metadata")).items() if isinstance(text, str | int | float)},
+        metadata={name: str(text) for name, text in _mapping(members.get("metadata")).items() if isinstance(text, _SCALARS)},
         organization=_name(members.get("organization_id")),
         owner=owner,
         raw={**members, "integrations": _without_secrets(members["integrations"])} if members.get("integrations") else members,
@@ -202,7 +203,9 @@ def _method(value: Any) -> tuple[str | None, Mapping[str, Any]]:
 
 def _error(value: Any, clean: Clean) -> JobError | None:
     """Return why a job failed; healthy jobs carry null, `{}` or an object of nulls."""
-    if isinstance(value, str) and value:
+    if not value:
+        return None
+    if isinstance(value, str):
         return JobError(message=clean(value))
     found = {name: clean(text) for name in ("code", "message", "param") if (text := _text(_mapping(value).get(name)))}
     return JobError(**found) if found else None
@@ -229,7 +232,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, _NUMBERS) and not isinstance(value, bool)
 
 
 def _float(value: Any) -> float | None:
