@@ -141,7 +141,7 @@ class Page:
 
     def _upload(self, one: UploadFile) -> str:
         size = f"{count(one.rows, 'row')}, {size_text(one.bytes)}"
-        return self._line("^", one.dataset, size, f"to {printable(one.scope)}", f"({reason_text(one.reason)})")
+        return self._line("^", one.dataset, size, f"to {printable(one.engine)}", f"({reason_text(one.reason)})")
 
     def _base_model(self, launch: LaunchJob) -> str:
         if launch.job.parent is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from msgspec.structs import replace
 
 from ftspec.actions import Cost, ForgetJob, Quota, Reason
 from ftspec.render.text import to_text
@@ -292,3 +293,9 @@ def test_a_quota_says_how_long_it_takes(quota, text):
     """Twelve jobs, eight a day: two days."""
     given = {"engine": "openai", "launches": 12, "per_day": None, "max_running": None, "used_today": 0, "days": 2}
     assert quota_text(Quota(**(given | quota))) == text
+
+
+def test_an_upload_goes_to_the_engine_as_the_spec_calls_it(make):
+    """Not to its scope, which may be an address."""
+    upload = replace(make.upload(), engine="lab", scope="openai-compatible/http://127.0.0.1:8765")
+    assert to_text(make.plan(upload)).startswith("^   tone  300 rows, 64.4 kB  to lab  (not uploaded)\n")
