@@ -37,9 +37,10 @@ def test_preferences_are_learned_on_top_of_a_trained_model(opened, data, method)
 def test_reinforcement_raises_the_reward(opened, method):
     """Answers that the grader likes become more frequent; the grader of the protocol is the judge."""
     local = opened(micro_batch=64)
-    hyper = method("reinforcement", n_epochs=2, learning_rate=0.05, batch_size=4, max_length=90)
+    hyper = method("reinforcement", n_epochs=2, learning_rate=0.05, batch_size=4, max_length=90, eval_interval=4)
     hyper["reinforcement"]["grader"] = GRADER
     job = local.finished(local.create(tasks(26), tasks(4), method=hyper)["id"])
+    assert [event["data"]["step"] for event in local.events(job["id"]) if "valid_mean_reward" in event["data"]] == [4, 6, 8, 12]
     rewards = [event["data"]["train_mean_reward"] for event in local.events(job["id"]) if "train_mean_reward" in event["data"]]
     assert len(rewards) == 12
     assert sum(rewards[-4:]) > sum(rewards[:4])
@@ -97,6 +98,8 @@ def test_full_training_makes_a_whole_model(opened, data, method):
     assert (folder / "model.safetensors").exists()
     assert not (local.root / "adapters").exists()
     assert local.ask(job["fine_tuned_model"], "hello").status_code == 200
-    again = local.finished(local.create(data("tickets", 8), model=job["fine_tuned_model"], method=method(n_epochs=1))["id"])
+    again = local.finished(local.create(data("tickets", 8), model=job["fine_tuned_model"], method=method(n_epochs=5, batch_size=8))["id"])
+    kept = local.call("GET", f"fine_tuning/jobs/{again['id']}/checkpoints").json()["data"]
+    assert [one["step_number"] for one in kept] == [5, 4, 3]
     answer = local.ask(again["fine_tuned_model"], "hello")
     assert answer.status_code == 200, answer.text
