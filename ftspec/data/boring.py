@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from ftspec.data import safety
 from ftspec.data.checks.base import Setting
 from ftspec.data.checks.base_model import concern_plain_rows
 from ftspec.data.checks.chat import COPY_LENGTH
@@ -35,8 +36,8 @@ PLAIN_ROLES = frozenset({"system", "user", "assistant"})
 
 
 def can_be_boring(setting: Setting) -> bool:
-    """Whether the fast lane is open: it knows nothing of engines with other roles or bases with gaps, of graders, labels or secrets."""
-    special = setting.safety or setting.labels or setting.item_keys or concern_plain_rows(setting.lacks)
+    """Whether the fast lane is open: it knows nothing of engines with other roles or bases with gaps, of graders or labels."""
+    special = setting.labels or setting.item_keys or concern_plain_rows(setting.lacks)
     return setting.format == "chat" and setting.roles >= PLAIN_ROLES and not special
 
 
@@ -56,7 +57,7 @@ def _good_order(roles: tuple[str, ...]) -> bool:
 
 
 def is_boring(messages: list[PlainMessage]) -> bool:
-    """Whether no rule has anything to say about a plain chat row that has no token."""
+    """Whether no rule has anything to say about a plain chat row that has no token and no secret."""
     roles = tuple([one.role for one in messages])
     good = _orders.get(roles)
     if not (_good_order(roles) if good is None else good):
@@ -76,6 +77,11 @@ def is_boring(messages: list[PlainMessage]) -> bool:
 def has_token(messages: list[PlainMessage]) -> bool:
     """Whether a text holds the start of a special token."""
     return any("<|" in one.content for one in messages)
+
+
+def has_secret(messages: list[PlainMessage]) -> bool:
+    """Whether a text holds what looks secret or personal."""
+    return any(True for one in messages for _ in safety.find(one.content))
 
 
 def is_boring_dict(row: Mapping[str, Any], canonical: bytes, columns: frozenset[str]) -> bool:

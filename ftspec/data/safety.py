@@ -27,10 +27,17 @@ class Kind:
     pattern: re.Pattern[str]
     validate: str | None = None
     """`luhn`, `iban` or `entropy`: what a match must also pass."""
+    mark: str = ""
+    """A seldom character that all anchors have: a character is looked for ten times as fast as a word."""
+
+
+_SELDOM = "@_JKG2A/:-x."
 
 
 def _kind(name: str, group: Literal["secret", "personal"], anchors: str, pattern: str, validate: str | None = None) -> Kind:
-    return Kind(name, group, tuple(anchors.split()), re.compile(pattern), validate)
+    words = tuple(anchors.split())
+    mark = next((one for one in _SELDOM if words and all(one in word for word in words)), "")
+    return Kind(name, group, words, re.compile(pattern), validate, mark)
 
 
 KINDS = (
@@ -83,7 +90,7 @@ def find(text: str) -> Iterator[tuple[Kind, int, int]]:
     has_digits = DIGITS.search(text) is not None
     taken: list[tuple[int, int]] = []
     for kind in KINDS:
-        if not (any(anchor in text for anchor in kind.anchors) if kind.anchors else has_digits):
+        if kind.mark not in text or not (any(anchor in text for anchor in kind.anchors) if kind.anchors else has_digits):
             continue
         for match in kind.pattern.finditer(text):
             group = 1 if kind.pattern.groups else 0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ftspec.data.batch import Batch
-from ftspec.data.boring import PlainChat, can_be_boring, has_token, is_boring, is_boring_dict
+from ftspec.data.boring import PlainChat, can_be_boring, has_secret, has_token, is_boring, is_boring_dict
 from ftspec.data.checks import row_checks
 from ftspec.data.checks.base import Setting
 from ftspec.data.findings import Findings
@@ -59,7 +59,8 @@ class RowRules:
         self._rules: list[RowCheck] = row_checks(setting)
         self._words = Words(word for rule in self._rules for word in rule.screen)
         self._columns = setting.columns
-        self._fast = can_be_boring(setting)
+        self._fast = can_be_boring(setting) and not setting.safety
+        self._safety = setting.safety
         self._surely_fits = setting.surely_fits
         self._findings = findings
 
@@ -69,6 +70,8 @@ class RowRules:
             plain = [None if value is None or has_token(value.messages) else value for value in plain]
         if max(map(len, lines), default=0) > self._surely_fits:
             plain = [value if len(raw) <= self._surely_fits else None for raw, value in zip(lines, plain, strict=True)]
+        if self._safety:
+            plain = [None if value is None or has_secret(value.messages) else value for value in plain]
         return [value if value is not None and is_boring(value.messages) else None for value in plain]
 
     def check(self, value: Mapping[str, Any], canonical: bytes, line: int) -> None:

@@ -83,6 +83,8 @@ plain_texts = st.sampled_from(
         "yes, a sentence that is long enough to be a copy!",
         "\u3000",
         "ok",
+        "me@firm.com",
+        "sk-proj-Zx81kQ0aPq7Lm2Vd9RtY3",
     ]
 )
 message = st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant", "tool"]), "content": plain_texts})
@@ -152,12 +154,20 @@ spelled = st.builds(
     roles=ROLES,
     shares=st.sampled_from([None, {"a": 0.5, "b": 0.5}]),
     check=st.booleans(),
+    safety=st.booleans(),
 )
-def test_the_fast_lane_gives_the_rows_and_problems_of_the_slow_one(lines, end, torn, roles, shares, check):
+def test_the_fast_lane_gives_the_rows_and_problems_of_the_slow_one(lines, end, torn, roles, shares, check, safety):
     """With and without the fast lane a file has the same rows, in the same parts, the same bytes, counts and problems."""
     block = end.join([*lines, b""])
     order = Order(
-        path="x", setting=Setting(roles=roles), shares=shares, check=check, tokenizer="words", statistics=True, hashes=True, keep=True
+        path="x",
+        setting=Setting(roles=roles, safety=safety),
+        shares=shares,
+        check=check,
+        tokenizer="words",
+        statistics=True,
+        hashes=True,
+        keep=True,
     )
     fast, slow = Scanner(order), Scanner(order)
     slow._plain = None
@@ -208,3 +218,14 @@ def test_an_odd_row_is_found_among_plain_ones(folder, odd, code, more):
     dataset = folder.dataset("data", *[plain % (n, more) for n in range(50)], odd, *[plain % (n, more) for n in range(50, 100)])
     [told] = digest(dataset, root=folder.root, tokenizer=None)[1]
     assert (told.code, told.count, told.at.line) == (code, 1, 51)
+
+
+@pytest.mark.parametrize(("text", "code"), [("write to me@firm.com", "personal-data"), ("it is sk-proj-Zx81kQ0aPq7Lm2Vd9RtY3", "secret")])
+@pytest.mark.parametrize("place", ["question", "answer"])
+def test_a_secret_is_found_among_plain_rows(folder, chat, text, code, place):
+    """With the search for secrets the fast lane stays open, but not for a row that has one."""
+    odd = chat(user=text) if place == "question" else chat(assistant=text)
+    dataset = folder.dataset("data", *[chat(user=f"question {n}") for n in range(20)], odd)
+    [told] = digest(dataset, root=folder.root, tokenizer=None, setting=Setting(safety=True))[1]
+    assert (told.code, told.count, told.at.line) == (code, 1, 21)
+    assert digest(dataset, root=folder.root, tokenizer=None)[1] == []
