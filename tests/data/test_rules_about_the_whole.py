@@ -114,6 +114,12 @@ def test_a_bias_in_length_is_said_by_its_side(folder):
     assert "length-bias" not in found(folder, folder.dataset("data", *pairs(49, "long", "a")))[1]
 
 
+@pytest.mark.parametrize(("yes", "no", "skewed"), [(40, 10, True), (39, 11, False), (40, 9, False)])
+def test_labels_are_skewed_from_four_fifths_of_fifty_rows(folder, chat, yes, no, skewed):
+    """Fewer rows say little about what all of them are like."""
+    assert ("label-skew" in found(folder, folder.dataset("data", *labels(chat, yes=yes, no=no)))[1]) == skewed
+
+
 def test_labels_of_one_row_are_told_for_classification(folder, chat):
     """A class of one row is mostly a typing error; without the preset answers may be what they like."""
     dataset = folder.dataset("data", *labels(chat, yes=30, no=20, ye=1))
