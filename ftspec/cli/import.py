@@ -140,6 +140,7 @@ def _each(project: Project, addresses: Sequence[str]) -> None:
             doubtful = True
         else:
             none += 1
+            doubtful = doubtful or (found.target.record is not None and found.target.record.doubtful)
     if none:
         _console.talk(f"Nothing was found for {_count(none, 'job')}; `ftspec plan` shows {'it' if none == 1 else 'them'}.")
     if lockfile is not None:
