@@ -145,6 +145,23 @@ READ = {
         ],
         None,
     ),
+    "events of the span, tool calls as JSON text": (
+        [
+            spans(
+                {
+                    **SPAN,
+                    "events": [
+                        {
+                            "name": name,
+                            "attributes": attributes({key: json.dumps(one) if key == "tool_calls" else one for key, one in body.items()}),
+                        }
+                        for name, body in EVENTS
+                    ],
+                }
+            )
+        ],
+        None,
+    ),
     "content events": (
         [
             spans(

@@ -109,7 +109,8 @@ def _hear_event(name: str, body: Any, attributes: Mapping[str, Any], told: _Told
     elif name in _OLD:
         told.attributes[_OLD[name]] = attributes.get(_OLD[name])
     elif name in _ROLES:
-        message = {key: said[key] for key in ("content", "tool_calls") if said.get(key) is not None}
+        message = {"content": said.get("content"), "tool_calls": parsed(said.get("tool_calls"))}
+        message = {key: value for key, value in message.items() if value is not None}
         named = {"tool_call_id": said["id"]} if _ROLES[name] == "tool" and said.get("id") else {}
         told.messages.append({"role": said.get("role") or _ROLES[name], **message, **named})
     elif name == "gen_ai.choice" and not told.choice and said.get("index") in (0, None):
