@@ -220,8 +220,11 @@ def plain_message(raw: Any, *, knows_developer: bool) -> dict[str, Any]:
 def _text(content: Any) -> str:
     if content is None or isinstance(content, str):
         return content or ""
-    if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") in {"text", "refusal"} for part in content):
-        return "".join(str(part.get("text") or part.get("refusal") or "") for part in content)
+    if isinstance(content, list):
+        parts = [part for part in content if isinstance(part, dict) and part.get("type") in ("text", "refusal")]
+        texts = [text for part in parts if isinstance(text := part.get(part["type"]), str)]
+        if len(texts) == len(content):
+            return "".join(texts)
     raise ValueError("only text is understood here")
 
 
