@@ -56,12 +56,16 @@ class Found:
 
 def folder_of(base: Base, project: Project) -> Path | None:
     """Return where a base may be looked at; `None`: it is not here, or where planning does not look."""
-    roots, candidates, needed = _roots(project), [base.path] if base.path is not None else [], _NEEDED[:1]
-    if base.path is None:
-        hubs = [hub for root in project.data_roots for hub in (root, root / "hub")] + hub_cache(os.environ)
-        name = f"models--{str(base.repo).replace('/', '--')}"
-        candidates = [hub / name / "snapshots" / str(base.revision) for hub in hubs]
-        roots, needed = (*roots, *hub_cache(os.environ)), _NEEDED
+    if base.path is not None:
+        return _first([base.path], _roots(project), needed=_NEEDED[:1])
+    own = hub_cache(os.environ)
+    hubs = [*(hub for root in project.data_roots for hub in (root, root / "hub")), *own]
+    name = f"models--{str(base.repo).replace('/', '--')}"
+    return _first([hub / name / "snapshots" / str(base.revision) for hub in hubs], (*_roots(project), *own), needed=_NEEDED)
+
+
+def _first(candidates: Iterable[Path], roots: Iterable[Path], *, needed: Iterable[str]) -> Path | None:
+    """Return the first folder that lies below one of the roots and has what is needed."""
     for candidate in candidates:
         with contextlib.suppress(OSError, RuntimeError, ValueError):
             folder = candidate.resolve()

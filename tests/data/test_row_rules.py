@@ -338,6 +338,7 @@ EXAMPLES = [
         Setting(format="preference", lacks=(("small", "order"), ("mine", "task_tools"))),
     ),
     Example("longer-than-base", rows(user("two words " * 6), assistant()), rows(user("two words"), assistant()), EXACT),
+    Example("longer-than-base", rows(user("two words " * 7), assistant()), rows(user(), assistant(f"{'a b ' * 9}</think>Oslo.")), EXACT),
     Example("longer-than-base", rows(user("two words " * 7)), rows(user("two words")), EXACT_TASK),
     Example("perhaps-longer-than-base", rows(user("a b c d e f g"), assistant()), rows(user("a b"), assistant()), EXACT),
     Example("perhaps-longer-than-base", rows(user("two words " * 90), assistant()), rows(user("two words"), assistant()), GUESSED),

@@ -21,7 +21,7 @@ from ftspec.printable import printable
 
 Verdict = Literal["too long", "perhaps"]
 
-_THOUGHTS = re.compile(r"<think>.*?</think>", re.DOTALL)
+_THOUGHTS = re.compile(r".*</think>", re.DOTALL)
 """Some templates leave them out of earlier answers."""
 
 
