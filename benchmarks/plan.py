@@ -1,8 +1,9 @@
 """What a plan with nothing to do costs, as a whole process, against a bare start of Python.
 
-    python benchmarks/plan.py [--jobs 10 1000 10000] [--runs 5] [--check]
+    python benchmarks/plan.py [--jobs 10 1000 10000] [--runs 5] [--check] [--written-out]
 
-Writes a project with one grid whose jobs are all recorded, then runs `ftspec plan` on it.
+Writes a project with one grid (`--written-out`: with as many experiments, in files of 2,500) whose
+jobs are all recorded, then runs `ftspec plan` on it.
 Ratios are firm where seconds are not: both sides are measured in one run, by turns.
 `--check` exits 1 when 10,000 jobs take more than 0.5 s or 100 MB.
 """
@@ -42,13 +43,34 @@ experiments:
       epochs: [1, 2, 3, 4, 5]
       seed: {seeds}
 """
+JOB = """\
+  job{n:05d}:
+    train: tickets.train
+    base_model: sandbox-mini
+    epochs: 3
+    seed: {n}
+    suffix: "run-{n}"
+    tags: {{owner: search, index: "{n}"}}
+"""
+A_FILE = 2_500
 ROW = '{{"messages": [{{"role": "user", "content": "ticket {n}"}}, {{"role": "assistant", "content": "answer {n}"}}]}}\n'
 
 
-def write_project(folder: Path, jobs: int) -> int:
+def write_spec(folder: Path, jobs: int, *, written_out: bool) -> None:
+    """Write a grid, or as many experiments of one job."""
+    grid = SPEC.format(seeds=list(range(max(1, jobs // 10))))
+    if not written_out:
+        (folder / "ftspec.yaml").write_text(grid)
+        return
+    parts = {f"part{start}.yaml": range(start, min(start + A_FILE, jobs)) for start in range(0, jobs, A_FILE)}
+    for name, numbers in parts.items():
+        (folder / name).write_text("experiments:\n" + "".join(JOB.format(n=n) for n in numbers))
+    (folder / "ftspec.yaml").write_text(f"{grid.partition('experiments:')[0]}include: [{', '.join(parts)}]\n")
+
+
+def write_project(folder: Path, jobs: int, *, written_out: bool = False) -> int:
     """Write a spec, its data and the records of all its jobs; return how many there are."""
-    seeds = list(range(max(1, jobs // 10)))
-    (folder / "ftspec.yaml").write_text(SPEC.format(seeds=seeds))
+    write_spec(folder, jobs, written_out=written_out)
     (folder / "tickets.jsonl").write_text("".join(ROW.format(n=n) for n in range(200)))
     planned = make_plan(open_project(directory=folder))
     launches = [action for action in planned.plan.actions if isinstance(action, LaunchJob)]
@@ -113,13 +135,13 @@ def run(command: list[str], folder: Path) -> tuple[float, int]:
     return seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def measure(jobs: int, runs: int) -> tuple[float, int]:
+def measure(jobs: int, runs: int, *, written_out: bool) -> tuple[float, int]:
     """Print one line of the table; return the median seconds and the peak memory of a plan."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         # In a process of its own: what this one has once held would count as the peak of its children.
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            count = pool.apply(write_project, (folder, jobs))
+            count = pool.apply(write_project, (folder, jobs), {"written_out": written_out})
         plan = [sys.executable, "-m", "ftspec", "plan"]
         run(plan, folder)  # the digest cache and the byte code are warm, as they are in real life
         bare, plans = [], []
@@ -138,11 +160,12 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, nargs="+", default=[10, 1000, TARGET_JOBS])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--written-out", action="store_true")
     options = parser.parse_args()
     print("    jobs       plan  bare starts   peak")
     missed = False
     for jobs in options.jobs:
-        seconds, peak = measure(jobs, options.runs)
+        seconds, peak = measure(jobs, options.runs, written_out=options.written_out)
         missed = missed or (jobs <= TARGET_JOBS and (seconds > TARGET_SECONDS or peak > TARGET_BYTES))
     if options.check and missed:
         raise SystemExit(f"more than {TARGET_SECONDS} s or {TARGET_BYTES / 1e6:.0f} MB for {TARGET_JOBS:,} jobs or fewer")
