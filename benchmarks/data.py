@@ -2,6 +2,7 @@
 
     python benchmarks/data.py [--mb N] [--rows FILE] [--only WORD]
     python benchmarks/data.py --mb 1074 --only 'data check'        a GiB, whose memory stays below 300 MB
+    python benchmarks/data.py --mixed          texts with escapes and accents; rows that are not only roles and texts among them
 
 Each figure is the CPU time of a process of its own (its workers included), with its peak of
 memory (workers included: as many times the largest one's); the ratios are against bare sha256 and bare msgspec decoding of the same file in the same
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 SETUP = """
 import os, resource, sys, time
@@ -56,6 +58,13 @@ from ftspec.data.digest import digest
 from ftspec.experiment import DesiredDataset
 START
 digest(DesiredDataset(name="data", path=name), root=root, tokenizer=None)
+""",
+    "digest + rules + secrets": """
+from ftspec.data.checks.base import Setting
+from ftspec.data.digest import digest
+from ftspec.experiment import DesiredDataset
+START
+digest(DesiredDataset(name="data", path=name), root=root, tokenizer=None, setting=Setting(safety=True))
 """,
     "digest + rules + split": """
 from ftspec.data.digest import digest
@@ -126,29 +135,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mb", type=int, default=200, help="size of the file that is made")
     parser.add_argument("--rows", type=Path, help="measure this file instead")
+    parser.add_argument("--mixed", action="store_true", help="make rows of all sorts")
     parser.add_argument("--only", default="", help="measure only work with this in its name (and the limits)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        path = given.rows or make(Path(folder) / "data.jsonl", given.mb)
+        path = given.rows or make(Path(folder) / "data.jsonl", given.mb, mixed=given.mixed)
         if given.rows:
             path = Path(folder) / "data.jsonl"
             path.symlink_to(given.rows.resolve())
         show(path, given.only)
 
 
-def make(path: Path, megabytes: int) -> Path:
-    """Write chat rows of about 1.2 kB: a system prompt, a question, an answer."""
+def make(path: Path, megabytes: int, *, mixed: bool) -> Path:
+    """Write chat rows of about 1.2 kB: a system prompt, a question, an answer; `mixed`: one in fifty with a weight."""
     dice = random.Random(1)  # noqa: S311 the same file every time
     words = ["".join(dice.choices("etaoinshrdlucmfw", k=dice.randint(2, 10))) for _ in range(5000)]
+    if mixed:
+        words += ["\u00fcber", "na\u00efve", "don\u2019t", '"so"', "\u65e5\u672c", "one\n\ntwo"] * 40
     with path.open("w", encoding="utf-8") as file:
         while file.tell() < megabytes * 1_000_000:
-            for _ in range(1000):
-                texts = [" ".join(dice.choices(words, k=number)) for number in (100, 60)]
-                messages = [
+            for number in range(1000):
+                texts = [" ".join(dice.choices(words, k=count)) for count in (100, 60)]
+                messages: list[dict[str, Any]] = [
                     {"role": role, "content": text}
                     for role, text in zip(("system", "user", "assistant"), ("Be nice.", *texts), strict=True)
                 ]
-                file.write(json.dumps({"messages": messages}) + "\n")
+                if mixed and number % 50 == 0:
+                    messages[-1]["weight"] = 1
+                file.write(json.dumps({"messages": messages}, ensure_ascii=number % 2 == 0) + "\n")
     return path
 
 
