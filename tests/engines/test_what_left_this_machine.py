@@ -7,10 +7,11 @@ import socket
 import ssl
 import subprocess
 import threading
+from dataclasses import dataclass
 
 import pytest
 
-from ftspec.engines.base import EngineError, NotSent, Refused, UnknownOutcome
+from ftspec.engines.base import EngineError, JobRequest, NotSent, Refused, UnknownOutcome
 from ftspec.engines.outcome import Lost, Reply, Unreachable, outcome
 from ftspec.engines.transport import _failure, http_library
 from ftspec.testing.tinyapi import Answer, TinyApi
@@ -55,6 +56,27 @@ def test_a_status_that_says_no_is_a_refusal_only_in_the_engines_own_form(status)
     assert meaning(status, ERROR) is Refused
     assert meaning(status) is UnknownOutcome
     assert meaning(status, {"detail": "no"}) is UnknownOutcome
+
+
+@dataclass(kw_only=True)
+class Insisting(TinyApi):
+    """A server that asks its clients to send a purchase again."""
+
+    status: int
+
+    def handle(self, request):
+        if request.name != "POST /fine_tuning/jobs":
+            return super().handle(request)
+        return Answer(status=self.status, value=ERROR, headers={"x-should-retry": "true", "retry-after": "0"})
+
+
+@pytest.mark.parametrize(("status", "kind"), [(400, Refused), (409, UnknownOutcome), (429, Refused), (500, UnknownOutcome)])
+def test_no_header_makes_a_purchase_be_sent_again(serve, engine_at, asking, status, kind):
+    """`x-should-retry` is an order that the SDK would obey, even for a status that says no."""
+    server = serve(api=Insisting(now=lambda: 0.0, status=status))
+    with pytest.raises(kind):
+        asking(engine_at(server.base_url), lambda engine: engine.create_job(JobRequest(key="a" * 64, attempt=1, body={})))
+    assert server.posts == 1
 
 
 class Packed(TinyApi):
