@@ -104,7 +104,7 @@ class Scanner:
 
     def rows(self, block: bytes) -> Batch:
         """Return the good rows of a block of whole lines."""
-        if not block.endswith(b"\n"):
+        if block and not block.endswith(b"\n"):
             block += b"\n"
         lines = block.split(b"\n")
         lines.pop()
