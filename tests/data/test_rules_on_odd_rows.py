@@ -100,7 +100,7 @@ ROLES = st.sampled_from([Setting().roles, frozenset({"user", "assistant"}), froz
 COLUMNS = st.sampled_from([frozenset[str](), frozenset({"extra"})])
 
 
-READS = st.sampled_from([(), (Reads(base="small", tokens=60),)])
+READS = st.sampled_from([(), (Reads(base="small", tokens=20),), (Reads(base="small", tokens=150),)])
 
 
 @given(row=plain_rows, columns=COLUMNS, roles=ROLES, reads=READS)
@@ -192,6 +192,17 @@ def test_the_fast_lane_gives_the_rows_and_problems_of_the_slow_one(lines, end, t
 def test_words_are_found_in_one_search_as_one_by_one(words, data):
     """However words overlap or start alike, none that occurs is missed."""
     assert Words(words).within(data) == {word for word in words if word in data}
+
+
+def test_a_plain_row_that_is_too_long_for_a_base_leaves_the_fast_lane():
+    """Nothing else is wrong with it, and it is told at its line."""
+    rows = [{"messages": [{"role": "user", "content": "hello " * size}, {"role": "assistant", "content": "yes"}]} for size in (1, 90, 2)]
+    block = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    scanner = Scanner(Order(path="x", setting=Setting(reads=(Reads(base="small", tokens=60),))))
+    assert scanner._plain is not None
+    assert [row.line for row in scanner.rows(block)] == [1, 2, 3]
+    (found,) = scanner.findings.all()
+    assert (found.code, found.count, found.at[0][0]) == ("perhaps-longer-than-base", 1, 2)
 
 
 TWICE = '{"messages": [{"role": "user", "content": "a", "content": "b"}, {"role": "assistant", "content": "c"}]}'

@@ -120,7 +120,7 @@ def test_rows_that_the_base_cannot_read_are_named(base, planned, tmp_path, monke
     assert warned(experiment="base_model: small, engine_options: {max_length: 9000}") == [("perhaps-longer-than-base", 2, 1)]
     monkeypatch.setattr("ftspec.pipeline.base_files.find_spec", lambda name: name)
     monkeypatch.setattr("ftspec.data.checks.base_length.tokenizer", {str(folder / "tokenizer.json"): lambda text: len(text.split())}.get)
-    both = "base_model: small, matrix: {seed: [1, 2], overrides: [{where: {seed: 2}, set: {engine_options.max_length: 256}}]}"
+    both = "base_model: small, matrix: {seed: [1, 2], overrides: [{where: {seed: 1}, set: {engine_options.max_length: 256}}]}"
     assert planned(rows)[1] == ["longer-than-base: the row is longer than the 600 tokens that jobs of `small` take (t.jsonl:2)"]
     assert planned(rows, experiment=both)[1] == [
         "longer-than-base: the row is longer than the 256 tokens that jobs of `small` take (t.jsonl:2)"
