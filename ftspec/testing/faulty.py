@@ -210,7 +210,7 @@ FAULTS: Mapping[str, Strike] = {
     "endless pages": _without_after,
     "duplicate rows": _changed(lambda whole, v: {**whole, "data": [row for row in whole["data"] for _ in range(2)]}),
     "no has_more": _changed(lambda whole, v: {name: part for name, part in whole.items() if name != "has_more"}),
-    "broken row": _changed(lambda whole, v: {**whole, "data": [*whole["data"], {"object": "fine_tuning.job"}]}),
+    "broken row": _changed(lambda whole, v: {**whole, "data": [*whole["data"], v or {"object": "fine_tuning.job"}]}),
 }
 """Every kind of trouble by name."""
 

@@ -100,9 +100,10 @@ def test_a_list_that_does_not_say_whether_it_ends_is_asked_on(serve, engine_at, 
     assert len(many.requests) == 2
 
 
-def test_a_row_that_is_no_job_makes_the_list_incomplete(serve, engine_at, asking):
+@pytest.mark.parametrize("row", [None, {"id": "ftjob-x", "object": "thing"}, {"id": "ftjob-\u202ex"}, {"id": "x" * 600}, "ftjob-x"])
+def test_a_row_that_is_no_job_makes_the_list_incomplete(serve, engine_at, asking, row):
     """What cannot be read might have been the job that was looked for."""
-    server = with_jobs(serve(Fault("broken row")))
+    server = with_jobs(serve(Fault("broken row", value=row)))
     assert found(engine_at(server.base_url), asking) == (list(reversed(server.jobs)), False)
 
 
