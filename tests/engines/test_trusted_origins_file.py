@@ -61,6 +61,17 @@ def test_a_file_that_others_can_write_is_not_believed(environ, mode):
         assert "https://tunes.example.com" in TrustStore.load(environ)
 
 
+def test_a_file_of_somebody_else_is_not_believed(environ, monkeypatch):
+    """Who owns it can write it at any time."""
+    TrustStore.load(environ).add("https://tunes.example.com", day="2026-11-20")
+    if os.geteuid() == 0:
+        os.chown(trust_path(environ), 65534, 65534)
+    else:
+        monkeypatch.setattr(os, "getuid", lambda: 65534)
+    with pytest.raises(TrustError, match="can be changed by others"):
+        assert "https://tunes.example.com" in TrustStore.load(environ)
+
+
 def test_a_file_inside_the_project_is_not_believed(environ, tmp_path):
     """A repo cannot bring its own trust along, not even through a link."""
     with pytest.raises(TrustError, match="inside the project"):
