@@ -103,8 +103,9 @@ def test_a_folder_that_is_replaced_at_the_end_gets_what_was_recorded(tmp_path):
     assert numbers(folder) == ({1: "intent"}, [])
 
 
+@pytest.mark.parametrize("more", [True, False], ids=["by the next fact", "at the end"])
 @pytest.mark.parametrize("seed", range(12))
-def test_what_was_written_again_survives_a_power_loss(seed):
+def test_what_was_written_again_survives_a_power_loss(seed, more):
     """It is as durable as what was written first, its name included."""
     disk, folder = SimulatedDisk(), Path("/project/state")
     state = JsonlState(folder, random=Random(seed), disk=disk)  # noqa: S311 a seed replays a failure
@@ -113,11 +114,12 @@ def test_what_was_written_again_survives_a_power_loss(seed):
         log = disk.open_folder(folder / "log")
         disk.unlink(log, *disk.names(log))
         disk.sync(log)
-        writer.append(job(2, status="intent"))
-        raise PowerLoss
+        if more:
+            writer.append(job(2, status="intent"))
+            raise PowerLoss
     disk.lose_power(Random(seed))  # noqa: S311
     found, problems = state.read()
-    assert (len(found.jobs), problems) == (2, [])
+    assert (len(found.jobs), problems) == (1 + more, [])
 
 
 def test_a_segment_that_is_written_again_is_never_seen_half(tmp_path):
