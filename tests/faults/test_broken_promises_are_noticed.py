@@ -123,7 +123,7 @@ def test_not_sweeping_leaves_the_duplicates_of_two_clones(monkeypatch):
         return sweep.Swept()
 
     monkeypatch.setattr(sweep, "sweep", blind)
-    monkeypatch.setattr("ftspec.executor.census.Census.already", lambda self, key: None)
+    monkeypatch.setattr("ftspec.executor.census.Census.already", lambda self, key, nth: None)
     assert "I1" in broken_promises()
 
 
