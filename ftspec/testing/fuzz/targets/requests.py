@@ -135,7 +135,7 @@ class _Served:
 
     def end(self, job_id: str) -> None:
         """Wait until a job has ended, and see that it was not stopped by a bug."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             job = json.loads(self._asked(_request(f"GET /v1/fine_tuning/jobs/{job_id}"))[1])
             if job.get("finished_at") is not None:
