@@ -320,3 +320,12 @@ def test_dropped_fields_are_gone(folder, chat):
     dataset = folder.dataset("data", chat(customer=1, note="x"), transforms=({"type": "drop", "fields": ["customer", "note"]},))
     assert digest(dataset, root=folder.root)[1] == []
     assert set(rows_of(dataset, folder)[0]) == {"messages"}
+
+
+@pytest.mark.parametrize("seed", ["1", "\ud800", 1.5, True, None, 10**400])
+@pytest.mark.parametrize("one", [{"type": "sample", "n": 1}, {"type": "mix", "with": {"other": 0.5}}])
+def test_a_seed_is_a_whole_number(folder, chat, one, seed):
+    """What is drawn depends on the digits of the seed: `1` and `"1"` must not be two ways to write one key."""
+    dataset = folder.dataset("data", chat(), transforms=({**one, "seed": seed},))
+    _, [problem] = digest(dataset, root=folder.root)
+    assert (problem.code, "needs a whole number as `seed`" in problem.message) == ("bad-transform", True)
