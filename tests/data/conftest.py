@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 
 from ftspec.data.rows import Place
 from ftspec.experiment import DesiredDataset, SplitRule
+from ftspec.testing.tiny_http import JsonHandler, serving, url_of
 
 
 class Folder:
@@ -57,33 +57,20 @@ def chat_row():
     return chat
 
 
-class Moderation(BaseHTTPRequestHandler):
+class Moderation(JsonHandler):
     """An engine that flags texts with the words `hurt` and `insult`; its first answer is always "later"."""
 
-    wbufsize = -1
-
-    def log_message(self, *args):
-        pass
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+    def answer(self):
+        body = self.body()
         self.server.asked.append((self.path, self.headers["Authorization"], body))
         self.server.times += 1
         if self.server.times == 1:
-            self.send_response(429)
-            self.send_header("retry-after", "0")
-            answer = {"error": {"message": "later", "type": "requests", "code": "rate_limit_exceeded"}}
+            self.reply(429, {"error": {"message": "later", "type": "requests", "code": "rate_limit_exceeded"}}, retry_after="0")
         elif self.server.silent:
-            self.send_response(404)
-            answer = {"error": {"message": "unknown address for not-a-real-key", "type": "invalid_request_error", "code": "unknown_url"}}
+            why = "unknown address for not-a-real-key"
+            self.reply(404, {"error": {"message": why, "type": "invalid_request_error", "code": "unknown_url"}})
         else:
-            self.send_response(200)
-            answer = {"id": "modr-1", "model": "m", "results": [self.result(text) for text in body["input"]]}
-        data = json.dumps(answer).encode()
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+            self.reply(200, {"id": "modr-1", "model": "m", "results": [self.result(text) for text in body["input"]]})
 
     @staticmethod
     def result(text):
@@ -93,14 +80,8 @@ class Moderation(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def moderation_server():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Moderation)
-    server.asked, server.times, server.silent = [], 0, False
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Moderation, asked=[], times=0, silent=False) as server:
+        yield server
 
 
 CALLED = {"name": "weather", "arguments": '{"city":"Oslo"}'}
@@ -236,12 +217,5 @@ class Model(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="session")
 def model_url():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Model)
-    server.stored = {}
-    server.handle_error = lambda *_: None  # callers that break off are expected
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/v1"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Model, stored={}, handle_error=lambda *_: None) as server:  # callers that break off are expected
+        yield url_of(server)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from ftspec.cli import _console, group
+from ftspec.testing.tiny_http import JsonHandler, serving, url_of
 
 STORED = [
     {
@@ -25,16 +24,12 @@ STORED = [
 ]
 
 
-class Stored(BaseHTTPRequestHandler):
+class Stored(JsonHandler):
     """An engine that stored five completions and lists them two at a time."""
 
-    wbufsize = -1
     asked: list[str] = []  # noqa: RUF012 one list for all requests
 
-    def log_message(self, *args):
-        pass
-
-    def do_GET(self):
+    def answer(self):
         self.asked.append(self.path)
         where, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
         if where.endswith("/messages"):
@@ -44,23 +39,13 @@ class Stored(BaseHTTPRequestHandler):
             after = query.get("after", ["chatcmpl--1"])[0]
             start = int(after.removeprefix("chatcmpl-")) + 1
             rows, more = STORED[start : start + 2], start + 2 < len(STORED)
-        data = json.dumps({"object": "list", "data": rows, "has_more": more, "first_id": rows[0]["id"], "last_id": rows[-1]["id"]}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        self.reply(200, {"object": "list", "data": rows, "has_more": more, "first_id": rows[0]["id"], "last_id": rows[-1]["id"]})
 
 
 @pytest.fixture
 def engine_url():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Stored)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/v1"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Stored) as server:
+        yield url_of(server)
 
 
 def run(folder, *words):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -19,6 +17,7 @@ from ftspec.data.digest import digest
 from ftspec.data.limits import limits
 from ftspec.data.rows import MAX_ROW
 from ftspec.engines.profiles import load_profiles
+from ftspec.testing.tiny_http import JsonHandler, serving, url_of
 
 ROW = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]}
 LINE = json.dumps(ROW)
@@ -155,30 +154,19 @@ def calling(name: str) -> dict[str, Any]:
     return {"messages": [ROW["messages"][0], {"role": "assistant", "tool_calls": [call]}], "tools": [tool(name)]}
 
 
-class Refusing(BaseHTTPRequestHandler):
+class Refusing(JsonHandler):
     """An engine that takes nothing."""
 
-    def log_message(self, *args):
-        pass
-
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        data = b'{"error": {"message": "no", "type": "invalid_request_error", "code": "invalid_grader"}}'
-        self.send_response(400)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+    def answer(self):
+        self.body()
+        self.reply(400, {"error": {"message": "no", "type": "invalid_request_error", "code": "invalid_grader"}})
 
 
 def refused(checked: Checked, **spec: Any) -> set[str]:
     """Check a spec whose engine takes nothing."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        checked.address = f"http://127.0.0.1:{server.server_address[1]}/v1"
-        found = checked.spec(**spec)
-        server.shutdown()
-    return found
+    with serving(Refusing) as server:
+        checked.address = url_of(server)
+        return checked.spec(**spec)
 
 
 def graded(operation: str) -> str:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import pytest
 
 from ftspec.cli import _console, group
+from ftspec.testing.tiny_http import JsonHandler, serving
 
 KEY = "not-a-real-key"
 REFUSALS = {
@@ -18,36 +15,19 @@ REFUSALS = {
 }
 
 
-class Graders(BaseHTTPRequestHandler):
+class Graders(JsonHandler):
     """An engine that takes the operation `eq` only."""
 
-    wbufsize = -1
-
-    def log_message(self, *args):
-        pass
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+    def answer(self):
+        body = self.body()
         self.server.asked.append((self.path, body))
-        status, answer = REFUSALS.get(body["grader"]["operation"], (200, {"grader": body["grader"]}))
-        data = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        self.reply(*REFUSALS.get(body["grader"]["operation"], (200, {"grader": body["grader"]})))
 
 
 @pytest.fixture
 def server():
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Graders)
-    made.asked = []
-    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield made
-    made.shutdown()
-    made.server_close()
-    thread.join()
+    with serving(Graders, asked=[]) as made:
+        yield made
 
 
 @pytest.fixture

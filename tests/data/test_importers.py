@@ -17,6 +17,7 @@ from ftspec.data.importers.normal import time_of, tools_of
 from ftspec.data.importers.reading import Unreadable, records_of
 from ftspec.diagnostics import FtspecError
 from ftspec.experiment import DesiredDataset
+from ftspec.testing import recorded
 
 USER = {"role": "user", "content": "Weather in Paris?"}
 SYSTEM = {"role": "system", "content": "You are a helpful bot"}
@@ -39,24 +40,8 @@ COMPLETION = {
 }
 
 
-def otlp(value):
-    match value:
-        case bool():
-            return {"boolValue": value}
-        case int():
-            return {"intValue": str(value)}
-        case float():
-            return {"doubleValue": value}
-        case list():
-            return {"arrayValue": {"values": [otlp(one) for one in value]}}
-        case dict():
-            return {"kvlistValue": {"values": [{"key": key, "value": otlp(one)} for key, one in value.items()]}}
-        case _:
-            return {"stringValue": value}
-
-
 def attributes(**given):
-    return [{"key": key.replace("__", "."), "value": otlp(value)} for key, value in given.items()]
+    return recorded.attributes({key.replace("__", "."): value for key, value in given.items()})
 
 
 def span(*events, status=None, **given):

@@ -9,15 +9,8 @@ import pytest
 from ftspec.data.importers import all_importers
 from ftspec.data.importers.base import Call, Skipped
 from ftspec.data.importers.exchange import Turns, exchange
+from ftspec.testing.recorded import ANSWER, ARGUMENTS, BRIEF, CALL, CALLING, PARAMETERS, QUESTION, TOLD
 
-QUESTION = {"role": "user", "content": "Weather in Paris?"}
-BRIEF = {"role": "system", "content": "Be brief."}
-ARGUMENTS = '{"city":"Paris"}'
-CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": ARGUMENTS}}
-CALLING = {"role": "assistant", "content": None, "tool_calls": [CALL]}
-TOLD = {"role": "tool", "content": "rainy", "tool_call_id": "call_1"}
-ANSWER = {"role": "assistant", "content": "Rainy."}
-PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}}
 FLAT = {"type": "function", "name": "weather", "description": "Ask", "parameters": PARAMETERS, "strict": True}
 TOOL = {"type": "function", "function": {"name": "weather", "description": "Ask", "parameters": PARAMETERS, "strict": True}}
 

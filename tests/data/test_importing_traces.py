@@ -8,36 +8,11 @@ import pytest
 
 from ftspec.data.importers import all_importers
 from ftspec.data.importers.base import Call, Skipped
+from ftspec.testing.recorded import ANSWER, ARGUMENTS, BRIEF, CALL, CALLING, PARAMETERS, QUESTION, TOLD, attributes, otlp
 
-SYSTEM = {"role": "system", "content": "Be brief."}
-QUESTION = {"role": "user", "content": "Weather in Paris?"}
-ARGUMENTS = '{"city":"Paris"}'
-CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": ARGUMENTS}}
-CALLING = {"role": "assistant", "content": None, "tool_calls": [CALL]}
-TOLD = {"role": "tool", "content": "rainy", "tool_call_id": "call_1"}
-ANSWER = {"role": "assistant", "content": "Rainy."}
-PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}}
 TOOL = {"type": "function", "function": {"name": "weather", "description": "Ask", "parameters": PARAMETERS}}
-FULL = [SYSTEM, QUESTION, CALLING, TOLD, ANSWER]
+FULL = [BRIEF, QUESTION, CALLING, TOLD, ANSWER]
 CHAT = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-5"}
-
-
-def otlp(value):
-    match value:
-        case bool():
-            return {"boolValue": value}
-        case int():
-            return {"intValue": str(value)}
-        case list():
-            return {"arrayValue": {"values": [otlp(one) for one in value]}}
-        case dict():
-            return {"kvlistValue": {"values": [{"key": key, "value": otlp(one)} for key, one in value.items()]}}
-        case _:
-            return {"stringValue": value}
-
-
-def attributes(given):
-    return [{"key": key, "value": otlp(value)} for key, value in given.items() if value is not None]
 
 
 def spans(*found):
