@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+from ftspec.evals.code_worker import lower_limits
 from ftspec.testing.fuzz.mutate import mutated
 from ftspec.testing.fuzz.sweep import swept
 from ftspec.testing.fuzz.target import SECONDS, Check, Finding, Target, all_targets, finding
@@ -124,7 +124,7 @@ def alone(name: str, options: argparse.Namespace) -> None:
             _warm(target)
     else:
         target = all_targets()[name]
-        resource.setrlimit(resource.RLIMIT_AS, (4 * MEBIBYTES * 2**20,) * 2)  # of addresses: threads and libraries reserve many
+        lower_limits({"RLIMIT_AS": 4 * MEBIBYTES * 2**20})  # of addresses: threads and libraries reserve many
     place = options.scratch / "place"
     place.mkdir()
     with target.prepare(place) as check:

@@ -10,7 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ftspec.testing.fuzz.target import Form
 
@@ -55,7 +55,7 @@ class Pairs(list[tuple[Any, Any]]):
     """An object of a tree: its members in order, names may repeat."""
 
 
-Slots: TypeAlias = "list[tuple[list[Any], int]]"
+Path: TypeAlias = tuple[str, ...]
 
 
 def mutated(choose: Random, content: bytes, form: Form, *, fragments: Sequence[bytes] = FRAGMENTS) -> bytes:
@@ -106,8 +106,7 @@ def _by_value(choose: Random, content: bytes, form: Form, fragments: Sequence[by
     if form == "text" or (trees := tree_of(content, form)) is None:
         return None
     holder: list[Any] = trees
-    slots: Slots = []
-    _slots(holder, slots)
+    slots = [(holding, place) for holding, place, _ in places(holder)]
     if not slots:
         return None
     holding, place = choose.choice(slots)
@@ -150,11 +149,14 @@ def _by_byte(choose: Random, content: bytes) -> bytes:
             return content[:start] + choose.choice(PIECES) + content[start:]
 
 
-def _slots(value: Any, found: Slots) -> None:
+def places(value: Any, path: Path = ()) -> Iterator[tuple[list[Any], int, Path]]:
+    """Yield where each value of a tree is held, and the names that lead there (`*` in a list); inner values after outer ones."""
     if isinstance(value, list):
         for place, one in enumerate(value):
-            found.append((value, place))
-            _slots(one[1] if isinstance(value, Pairs) else one, found)
+            name, inner = one if isinstance(value, Pairs) else ("*", one)
+            within = (*path, name)
+            yield value, place, within
+            yield from places(inner, within)
 
 
 def _value(holding: list[Any], place: int) -> Any:

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from ftspec.testing.fuzz.mutate import FRAGMENTS, PIECES, TEXTS, Pairs, Raw, tree_of, written
+from ftspec.testing.fuzz.mutate import FRAGMENTS, PIECES, TEXTS, Pairs, Path, Raw, places, tree_of, written
 
 if TYPE_CHECKING:
     from ftspec.testing.fuzz.target import Form
 
-_Path: TypeAlias = tuple[str, ...]
-
 
 def swept(seeds: Sequence[bytes], form: Form) -> Iterator[bytes]:
     """Return each valid input with one change: trees by value and by name, text (and the head of a request) by piece."""
-    known: set[tuple[bytes, _Path]] = set()
+    known: set[tuple[bytes, Path]] = set()
     for content in seeds:
         head = b""
         if form == "http":
@@ -34,20 +32,11 @@ def swept(seeds: Sequence[bytes], form: Form) -> Iterator[bytes]:
             continue
         end = b"\n" if form in {"jsonl", "yaml"} else b""
         first = head.split(b"\n")[0]
-        for holding, place, path in list(_places(trees, ())):
+        for holding, place, path in list(places(trees)):
             if (first, path) not in known:
                 known.add((first, path))
                 for _ in _changes(holding, place):
                     yield head + b"\n".join(map(written, trees)) + end
-
-
-def _places(value: Any, path: _Path) -> Iterator[tuple[list[Any], int, _Path]]:
-    """Yield where each value of a tree is held, inner ones after outer ones."""
-    if isinstance(value, list):
-        for place, one in enumerate(value):
-            name, inner = one if isinstance(value, Pairs) else ("*", one)
-            yield value, place, (*path, name)
-            yield from _places(inner, (*path, name))
 
 
 def _changes(holding: list[Any], place: int) -> Iterator[None]:
