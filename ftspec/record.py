@@ -200,10 +200,11 @@ class RecordedJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     @property
     def replaced_models(self) -> frozenset[str]:
         """Models and checkpoints of attempts before the one whose model this job has now: what was seen of them is not true of it."""
-        newest = next((i for i in reversed(range(len(self.attempts))) if self.attempts[i].model), 0)
+        attempts = self.attempts
+        newest = next((i for i in reversed(range(len(attempts))) if attempts[i].model), 0)
         older, now = (
-            {name for one in attempts for name in (one.model, *(saved.model for saved in one.checkpoints)) if name}
-            for attempts in (self.attempts[:newest], self.attempts[newest:])
+            {name for one in some for name in (one.model, *(saved.model for saved in one.checkpoints)) if name}
+            for some in (attempts[:newest], attempts[newest:])
         )
         return frozenset(older - now)
 

@@ -162,9 +162,10 @@ def _trains_here(loaded: Loaded, record: RecordedJob) -> bool:
     from ftspec.pipeline.planning import profiles
 
     entry = loaded.spec.engines.get(record.engine)
-    if entry is None or entry.base_url is not None or record.status.terminal or not record.status.bought:
+    if entry is None or entry.base_url is not None:
         return False
-    return profiles()[entry.type].in_process and profiles()[entry.type].simulated
+    profile = profiles()[entry.type]
+    return profile.in_process and profile.simulated and (status := record.status).bought and not status.terminal
 
 
 def _finish(record: RecordedJob, pace: Pace) -> str | None:
@@ -183,7 +184,7 @@ def _cost(last: Attempt) -> str | None:
 
 
 def _details(loaded: Loaded, record: RecordedJob, pace: Pace, *, ask: bool) -> None:
-    from ftspec.render.words import time_text
+    from ftspec.render.words import error_text, time_text
 
     last = record.last
     finish = None if last.estimated_finish else pace.finish(record)
@@ -213,7 +214,7 @@ def _details(loaded: Loaded, record: RecordedJob, pace: Pace, *, ask: bool) -> N
     for checkpoint in last.checkpoints:
         _console.out(f"  {'checkpoint':<{width}}  step {checkpoint.step}  {printable(checkpoint.model)}")
     if last.error is not None and (last.error.message or last.error.code):
-        _console.out(f"  {'error':<{width}}  {': '.join(printable(one) for one in (last.error.code, last.error.message) if one)}")
+        _console.out(f"  {'error':<{width}}  {error_text(last.error.code, last.error.message)}")
         if last.error.param:
             _console.out(f"  {'parameter':<{width}}  {printable(last.error.param)}")
     if ask and last.engine_job_id is not None:

@@ -46,16 +46,17 @@ class Batch:
 
     @cached_property
     def _rows(self) -> list[Row]:
-        columns = zip(self.values, self.each(), self.parts, self.lines, repeat(self._path), strict=False)
+        columns = zip(self.values, self.each, self.parts, self.lines, repeat(self._path), strict=False)
         return [Row(*row) for row in columns]
 
+    @cached_property
     def each(self) -> list[bytes]:
-        """Return the canonical bytes of each row; texts have LF as an escape."""
+        """The canonical bytes of each row; texts have LF as an escape."""
         return self.canonical.split(b"\n")[:-1]
 
     def of_part(self, part: str) -> tuple[int, bytes]:
         """Return how many rows a part of a split has, and their canonical bytes."""
-        mine = [one for one, dealt in zip(self.each(), self.parts, strict=True) if dealt == part]
+        mine = [one for one, dealt in zip(self.each, self.parts, strict=True) if dealt == part]
         return len(mine), b"\n".join([*mine, b""])
 
     @cached_property

@@ -47,6 +47,7 @@ BYTES_PER_BYTE = 13
 
 _TO_SPACE = str.maketrans(dict.fromkeys(string.punctuation, " "))
 _SYSTEM = frozenset({"system", "developer"})
+_NOT_SAID = _SYSTEM | {"tools"}
 _ASKED_WORDS = 2
 _ASKED_LETTERS = 8
 """A text of an eval's item may be what is asked if it has so many words, or letters; shorter ones are labels and names."""
@@ -160,10 +161,11 @@ class Index:
         for row, key in zip(rows, keys, strict=True):
             for number in self.rows.get(key.row, ()):
                 self._note(number, "leaked-row", row, 1.0)
-            for number in self.prompts.get(key.prompt, ()) if key.prompt is not None else ():
-                said = self.items[number].said
-                same = said is not None and said == said_key(row.value, form)
-                self._note(number, "leaked-row" if same else "leaked-prompt", row, 1.0)
+            if key.prompt in self.prompts:
+                said = said_key(row.value, form)
+                for number in self.prompts[key.prompt]:
+                    same = said is not None and said == self.items[number].said
+                    self._note(number, "leaked-row" if same else "leaked-prompt", row, 1.0)
             for one in key.asked:
                 for number in self.asked.get(one, ()):
                     self._note(number, "near-duplicate", row, 1.0)
@@ -203,7 +205,7 @@ def texts_of(value: Any, form: Format) -> tuple[tuple[int, ...], list[str]]:
         words = asked + plain_words(" ".join(texts[len(texts) - ends :]))
         keys: tuple[int, ...] = (hash(tuple(asked)),) if asked else ()
     else:
-        words = plain_words(" ".join(piece.text for piece in form.pieces(value) if piece.role not in _SYSTEM | {"tools"}))
+        words = plain_words(" ".join(piece.text for piece in form.pieces(value) if piece.role not in _NOT_SAID))
         keys = tuple({hash(tuple(one)) for text in _asked_in(value, form) if (one := plain_words(text))})
     letters = len("".join(words))
     return keys, words if letters <= _DENSE * len(words) else list("".join(words))

@@ -149,7 +149,7 @@ class Scanner:
             canonical = self._encode_lines(spelled)
         made = Batch(values, canonical, lines=numbers, path=self._order.path)
         if self._dealer is not None:
-            made.parts = [self._dealer.part({}, one) for one in made.each()]
+            made.parts = [self._dealer.part({}, one) for one in made.each]
         return made
 
     def _row(self, raw: bytes) -> Row | None:

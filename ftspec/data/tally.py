@@ -207,7 +207,7 @@ class Tally:
     def _hash(self, batch: Batch) -> None:
         pairs = self._form.name == "preference"
         hashes = self._hashes
-        for value, canonical in zip(batch.values, batch.each(), strict=True):
+        for value, canonical in zip(batch.values, batch.each, strict=True):
             prompt, target, other = b"null", b"null", b"null"
             if isinstance(value, PlainChat):
                 ends = value.messages[-1].role == "assistant"

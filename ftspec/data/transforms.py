@@ -100,7 +100,7 @@ def _problem(kind: str, one: Mapping[str, Any]) -> str | None:
             return "needs `fields`, a list of names"
         case "dedupe" if one.get("by", "row") not in ("row", "prompt"):
             return "takes `by: row` or `by: prompt`"
-        case "sample" | "mix" if not _is_seed(one.get("seed", 0)):
+        case "sample" | "mix" if not _is_whole(one.get("seed", 0)):
             return "needs a whole number as `seed`"
         case "sample" if len(one.keys() & {"n", "fraction", "first"}) != 1:
             return "needs one of `n`, `fraction` and `first`"
@@ -117,12 +117,12 @@ def _problem(kind: str, one: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**63
-
-
-def _is_seed(value: Any) -> bool:
+def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+
+
+def _is_count(value: Any) -> bool:
+    return _is_whole(value) and value > 0
 
 
 def _is_share(value: Any, *, most: float) -> bool:

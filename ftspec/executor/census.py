@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 from ftspec.engines.base import EngineError
 from ftspec.engines.request import ATTEMPT
 from ftspec.executor.clock import engine_time
-from ftspec.executor.matching import LABEL, seniority
+from ftspec.executor.matching import LABEL, LOST, seniority
 from ftspec.executor.queue import Queue, queue_of
-from ftspec.record import JobStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,8 +33,6 @@ FRESH = 30.0
 
 LISTS = 3
 """How often the list is asked for when it breaks off."""
-
-_LOST = frozenset({JobStatus.FAILED, JobStatus.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +110,7 @@ class Census:
             self.queue.observe(counted.jobs)
         for job in counted.jobs:
             label = job.metadata.get(LABEL)
-            if label is not None and job.id not in self.known and job.status not in _LOST:
+            if label is not None and job.id not in self.known and job.status not in LOST:
                 self._ours.setdefault(label, {})[job.id] = job
 
     def already(self, key: str, nth: int) -> ObservedJob | None:

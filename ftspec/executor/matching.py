@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftspec.executor.clock import seconds_of
 from ftspec.fingerprint import digest
+from ftspec.record import JobStatus
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from ftspec.record import RecordedJob
 
 LABEL = "ftspec_key"
+
+LOST = frozenset({JobStatus.FAILED, JobStatus.CANCELLED})
+"""Jobs that came to nothing: what is bought instead of them is no duplicate."""
 
 SKEW = 600
 """How much older than our request, by the engine's own clock, a job may be and still be ours (seconds)."""

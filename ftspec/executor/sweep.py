@@ -16,7 +16,7 @@ from ftspec.engines.base import EngineError
 from ftspec.engines.request import ATTEMPT
 from ftspec.executor import facts
 from ftspec.executor.clock import rfc3339, seconds_of
-from ftspec.executor.matching import DAY, LABEL, seniority
+from ftspec.executor.matching import DAY, LABEL, LOST, seniority
 from ftspec.executor.watch import newest_bought
 from ftspec.record import JobStatus, Origin
 from ftspec.state.base import JobFact
@@ -34,7 +34,6 @@ AGAIN = 4
 """How often a sweep is made again because its list broke off."""
 
 _STARTED = JobStatus.RUNNING.rank
-_LOST = frozenset({JobStatus.CANCELLED, JobStatus.FAILED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +82,8 @@ async def sweep(ours: Mapping[str, Ours], *, engine: Engine, clock: Clock) -> Sw
         one = ours[key]
         mine = jobs.get(one.job_id)
         # What was stopped before it cost anything, and an earlier attempt of ours, is no duplicate.
-        live = [job for job in jobs.values() if job is mine or job.status not in _LOST]
-        if mine is not None and mine.status in _LOST:
+        live = [job for job in jobs.values() if job is mine or job.status not in LOST]
+        if mine is not None and mine.status in LOST:
             # Nor is what another clone bought because ours came to nothing.
             live = [job for job in live if job.metadata.get(ATTEMPT) == mine.metadata.get(ATTEMPT)]
         if len(live) > 1:

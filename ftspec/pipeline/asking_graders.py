@@ -44,12 +44,9 @@ def ask_about_graders(project: Project, spec: Spec, jobs: Iterable[DesiredJob]) 
 async def _asked(session: Session, job: DesiredJob) -> Diagnostic | str:
     from ftspec.data.checks.reinforcement import GraderRefused
     from ftspec.engines.base import EngineError, Refused
-    from ftspec.engines.client import WireEngine
     from ftspec.planner.identify import place_of
 
-    engine, name = session.engine(job.engine), printable(job.engine)
-    if not isinstance(engine, WireEngine):
-        raise FtspecError(f"engine `{name}` has several keys; name one with `api_key_env`")
+    engine, name = session.wire(job.engine), printable(job.engine)
     try:
         await engine.check_grader(job.grader or {})
     except Refused as problem:

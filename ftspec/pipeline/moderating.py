@@ -56,11 +56,8 @@ def moderate(
 
 async def _moderated(session: Session, engine: str, dataset: DesiredDataset, where: Place, progress: Progress | None) -> list[Diagnostic]:
     from ftspec.engines.base import EngineError
-    from ftspec.engines.client import WireEngine
 
-    asked = session.engine(engine)
-    if not isinstance(asked, WireEngine):
-        raise FtspecError(f"engine `{printable(engine)}` has several keys; name one with `api_key_env`")
+    asked = session.wire(engine)
     flags: dict[str, Findings] = {}
     try:
         await _ask(asked, _texts(dataset, where, progress), flags)

@@ -239,8 +239,6 @@ def state_of(project: Project, spec: Spec | None = None) -> JsonlState:
 
 def recorded_in(project: Project) -> JsonlState:
     """Return the state backend of a project that needs no spec; one is read where it could say where that is (`FtspecError`)."""
-    import os
-
     if project.state_option is not None or os.environ.get("FTSPEC_STATE") or not project.files:
         return state_of(project)
     try:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from ftspec.diagnostics import FtspecError
 from ftspec.pipeline.planning import profiles
+from ftspec.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import TracebackType
 
     from ftspec.engines.base import Engine
+    from ftspec.engines.client import WireEngine
     from ftspec.engines.trust import TrustStore
     from ftspec.experiment import EngineEntry, Spec
     from ftspec.pipeline.project import Project
@@ -103,6 +105,15 @@ class Session:
                 deployments=self._deployments,
             )
         return self._open[name]
+
+    def wire(self, name: str) -> WireEngine:
+        """Return the engine `name` as one client. Raises `FtspecError`: what `engine` raises, and where several keys make it several."""
+        from ftspec.engines.client import WireEngine
+
+        engine = self.engine(name)
+        if not isinstance(engine, WireEngine):
+            raise FtspecError(f"engine `{printable(name)}` has several keys; name one with `api_key_env`")
+        return engine
 
     def _trust(self) -> TrustStore:
         from ftspec.engines.trust import TrustStore

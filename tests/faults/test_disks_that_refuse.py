@@ -77,6 +77,10 @@ def test_a_read_only_folder_is_refused_before_anything_is_bought(tmp_path, serve
     assert JsonlState(state).read()[0].jobs == {}
 
 
+def newest_ids(state):
+    return {record.last.engine_job_id for record in JsonlState(state).read()[0].jobs.values()}
+
+
 @small_disks
 def test_a_full_disk_is_refused_before_anything_is_bought(tmp_path, server):
     """There must be room for what some hundred launches would have to record."""
@@ -101,7 +105,7 @@ def test_a_disk_that_fills_up_among_purchases_loses_none(tmp_path, server):
         assert f"bought but not recorded; once state can be written again, `ftspec apply` finds it {lost}" in said
     assert applied(tmp_path)[0] == 0
     assert server.posts == len(server.jobs) == 40
-    assert {record.last.engine_job_id for record in JsonlState(state).read()[0].jobs.values()} == set(server.jobs)
+    assert newest_ids(state) == set(server.jobs)
 
 
 @small_disks
@@ -113,4 +117,4 @@ def test_a_disk_without_room_to_compact_is_a_note_beside_what_happened(tmp_path,
     assert "warning: state could not be compacted: No space left on device; nothing of it is missing" in said
     assert "Apply: 1 uploaded, 40 launched, 40 running." in said
     assert (tmp_path / "ftspec.lock").exists()
-    assert {record.last.engine_job_id for record in JsonlState(state).read()[0].jobs.values()} == set(server.jobs)
+    assert newest_ids(state) == set(server.jobs)

@@ -158,15 +158,12 @@ def _stored(project: Project, engine: str, model: str | None) -> Iterator[dict[s
     import asyncio
 
     from ftspec.engines.base import EngineError
-    from ftspec.engines.client import WireEngine
     from ftspec.pipeline.planning import load
     from ftspec.pipeline.session import Session
 
     async def ask() -> list[dict[str, Any]]:
         async with Session(project, load(project).spec) as session:
-            asked = session.engine(engine)
-            if not isinstance(asked, WireEngine):
-                raise FtspecError(f"engine `{printable(engine)}` has several keys; name one with `api_key_env`")
+            asked = session.wire(engine)
             try:
                 found = await asked.stored_completions(model=model)
             except EngineError as error:

@@ -13,7 +13,7 @@ from typing import Any
 from ftspec.data.importers.base import FAILED, NOT_A_CALL, Call, Importer, Record, Skipped, call_or_skip
 from ftspec.data.importers.exchange import exchange, is_response
 from ftspec.data.importers.messages import messages_of
-from ftspec.data.importers.normal import float_of, mapping, numbers, objects, parsed, text_or_none, texts, time_of, tools_of
+from ftspec.data.importers.normal import first_text, float_of, mapping, numbers, objects, parsed, text_or_none, texts, time_of, tools_of
 
 _MODELS = ("model", "providedModelName", "provided_model_name")
 
@@ -42,8 +42,7 @@ def _place(record: Record) -> str | None:
     """Return the id of what a row of a `scores` file is about, `None` for other records."""
     if "value" not in record or "name" not in record or "input" in record:
         return None
-    keys = ("observation_id", "observationId", "trace_id", "traceId")
-    return next((found for key in keys if (found := text_or_none(record.get(key)))), None)
+    return first_text(record, ("observation_id", "observationId", "trace_id", "traceId"))
 
 
 def _tools(value: Any) -> list[dict[str, Any]] | None:
@@ -70,7 +69,7 @@ def _call(one: Mapping[str, Any], *, trace: Mapping[str, Any], scores: Mapping[s
     if str(one.get("level", "")).upper() == "ERROR":
         return FAILED
     about: dict[str, Any] = {
-        "model": next((found for key in _MODELS if (found := text_or_none(one.get(key)))), None),
+        "model": first_text(one, _MODELS),
         "time": time_of(one.get("startTime") or one.get("start_time")),
         "id": text_or_none(one.get("id")),
         "name": text_or_none(one.get("name")),

@@ -13,7 +13,7 @@ from typing import Any
 from ftspec.data.importers.base import FAILED, NOT_A_CALL, Call, Importer, Record, Skipped, call_or_skip
 from ftspec.data.importers.exchange import exchange, is_response
 from ftspec.data.importers.messages import messages_of
-from ftspec.data.importers.normal import mapping, numbers, text_or_none, texts, time_of, tools_of
+from ftspec.data.importers.normal import first_text, mapping, numbers, text_or_none, texts, time_of, tools_of
 
 _PROMPTS = ("messages", "input", "prompt", "prompts", "question")
 _ANSWERS = ("message", "messages", "output", "answer", "text")
@@ -35,7 +35,7 @@ def _call(record: Record) -> Call | Skipped:
     inputs, outputs = mapping(record.get("inputs")), mapping(record.get("outputs"))
     metadata = mapping(mapping(record.get("extra")).get("metadata")) or mapping(record.get("metadata"))
     invocation = mapping(mapping(record.get("extra")).get("invocation_params"))
-    model = next((found for key in ("ls_model_name", "model", "model_name") if (found := text_or_none(metadata.get(key)))), None)
+    model = first_text(metadata, ("ls_model_name", "model", "model_name"))
     about: dict[str, Any] = {
         "tools": tools_of(inputs.get("tools") or invocation.get("tools")),
         "model": model or text_or_none(invocation.get("model")) or text_or_none(inputs.get("model")),

@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 _HALF = re.compile("[\ud800-\udfff]")
@@ -88,6 +88,11 @@ def time_of(value: Any) -> str | None:
 def text_or_none(value: Any) -> str | None:
     """Return a text, or `None` for anything else."""
     return value if isinstance(value, str) and value else None
+
+
+def first_text(record: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    """Return the first text among some members, `None` where none is a text."""
+    return next((found for name in names if (found := text_or_none(record.get(name)))), None)
 
 
 def texts(value: Any) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ftspec.data.importers.base import FAILED, NO_PROMPT, NOT_A_CALL, Call, Importer, Record, Skipped, call_or_skip
 from ftspec.data.importers.messages import messages_of
-from ftspec.data.importers.normal import float_of, mapping, objects, parsed, text_or_none, time_of, tools_of
+from ftspec.data.importers.normal import first_text, float_of, mapping, objects, parsed, text_or_none, time_of, tools_of
 from ftspec.data.importers.numbered import openinference, openllmetry
 from ftspec.data.importers.otlp import attributes_of, failed, place_of, spans_of, value_of
 
@@ -143,7 +143,7 @@ def _call(told: _Told) -> Call | Skipped:
         answers,
         finish_reason=text_or_none(reason) or text_or_none(reasons[0] if isinstance(reasons, list) and reasons else None),
         tools=tools or tools_of(attributes.get("gen_ai.tool.definitions")),
-        model=next((found for key in _MODELS if (found := text_or_none(attributes.get(key)))), None),
+        model=first_text(attributes, _MODELS),
         time=time_of(span.get("startTimeUnixNano") or span.get("timeUnixNano") or span.get("start_time")),
         id=(place_of(span) or (None, None))[1] or text_or_none(span.get("spanId")),
         name=text_or_none(span.get("name")),
