@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ftspec.server.trainers.local.settings import Base
 
 _CONFIG, _TEMPLATE, _TOKENIZER = 16 << 20, 1 << 20, 128 << 20
+_TABLE = "tokenizer.json"
 _SECONDS = 30.0
 """A template takes a tenth of one; a machine that is busy with training takes its time."""
 _HUGE = 1 << 50
@@ -174,7 +175,7 @@ class _Reader:
         self._folder = folder
         self._roots = roots
 
-    def bytes(self, name: str, largest: int) -> bytes | None:
+    def content(self, name: str, largest: int) -> bytes | None:
         with contextlib.suppress(OSError, RuntimeError, ValueError):
             if self.may(self._folder / name):
                 return read_regular((self._folder / name).resolve(), largest=largest)
@@ -186,27 +187,29 @@ class _Reader:
 
     def json(self, name: str) -> Any:
         with contextlib.suppress(ValueError, RecursionError):
-            return json.loads(self.bytes(name, _CONFIG) or b"null")
+            return json.loads(self.content(name, _CONFIG) or b"null")
         return None
 
     def text(self, name: str) -> str | None:
         with contextlib.suppress(ValueError):
-            return (self.bytes(name, _TEMPLATE) or b"").decode()
+            return (self.content(name, _TEMPLATE) or b"").decode()
         return None
 
     def tokenizer(self) -> tuple[str, str] | None:
         """Return the path and the digest of what rows can be counted with; `None`: there is none, or its package is not here."""
-        name = "tokenizer.json"
-        if find_spec("tokenizers") is None or (content := self.bytes(name, _TOKENIZER)) is None:
+        if find_spec("tokenizers") is None or self._table is None:
             return None
-        return str((self._folder / name).resolve()), sha256(content).hexdigest()
+        return str((self._folder / _TABLE).resolve()), sha256(self._table).hexdigest()
 
     def ends(self) -> list[str]:
         with contextlib.suppress(msgspec.MsgspecError, ValueError):
-            return [
-                one.content for one in msgspec.json.decode(self.bytes("tokenizer.json", _TOKENIZER) or b"{}", type=_Tokenizer).added_tokens
-            ]
+            return [one.content for one in msgspec.json.decode(self._table or b"{}", type=_Tokenizer).added_tokens]
         return []
+
+    @cached_property
+    def _table(self) -> bytes | None:
+        """What `tokenizer.json` holds, many megabytes, read once."""
+        return self.content(_TABLE, _TOKENIZER)
 
 
 def _rendered(template: str, words: dict[str, str], ends: list[str], project: Project) -> int | None:
